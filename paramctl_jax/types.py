@@ -174,6 +174,8 @@ class EncodingEvaluation:
       ceiling: noise ceiling of r for the held-out images' own repeats (NaN: unknown).
       r_normalised: ``r / ceiling``; NaN where the ceiling is below .1 or unknown.
       r2_normalised: ``r2 / ceiling**2``; likewise.
+      loo_r: Pearson correlation of exact leave-one-out predictions over the training
+        images; for choosing sites and layers without looking at the held-out ones.
       train_ids: images of the fit.
       test_ids: held-out images.
     """
@@ -184,6 +186,7 @@ class EncodingEvaluation:
     ceiling: Float[np.ndarray, " site"]
     r_normalised: Float[np.ndarray, " site"]
     r2_normalised: Float[np.ndarray, " site"]
+    loo_r: Float[np.ndarray, " site"]
     train_ids: tuple[str, ...]
     test_ids: tuple[str, ...]
 

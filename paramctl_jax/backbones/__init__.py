@@ -1,0 +1,11 @@
+"""Frozen networks with named readouts, loaded by name from tensors only."""
+
+from paramctl_jax.backbones.registry import (
+    REGISTRY,
+    check_readout,
+    load_backbone,
+    random_backbone,
+    read,
+)
+
+__all__ = ["REGISTRY", "check_readout", "load_backbone", "random_backbone", "read"]

@@ -1,0 +1,19 @@
+"""Train a small backbone, standard or adversarially robust."""
+
+from paramctl_jax.training.attack import Attack, perturb
+from paramctl_jax.training.dataset import LabelledImages, load_labelled
+from paramctl_jax.training.evaluate import accuracy, lattice_ratio
+from paramctl_jax.training.loop import Recipe, TrainState, export, train
+
+__all__ = [
+    "Attack",
+    "LabelledImages",
+    "Recipe",
+    "TrainState",
+    "accuracy",
+    "export",
+    "lattice_ratio",
+    "load_labelled",
+    "perturb",
+    "train",
+]

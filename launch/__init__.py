@@ -1,0 +1,1 @@
+"""Short absl launchers, one per stage; run as ``python -m launch.NAME``."""

@@ -1,0 +1,59 @@
+"""Train a small backbone from labelled photographs.
+
+    python -m launch.train --config=configs/train_small.py:robust --workdir=runs/robust
+
+Leaves ``checkpoints/`` and ``log.jsonl`` (resumed by the same command),
+``weights.safetensors`` for `load_backbone`, and ``result.json``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch import _main
+from paramctl_jax import artifacts, training
+from paramctl_jax.backbones import registry
+from paramctl_jax.types import Network
+
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.", required=True)
+flags.mark_flag_as_required("config")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Loads the photographs, trains, evaluates, exports."""
+    del argv
+    config = _CONFIG.value.to_dict()
+    workdir = artifacts.claim_directory(_WORKDIR.value, config)
+    spec = registry.spec_of(config["backbone"])
+    data = training.load_labelled(config["data"], spec.input_size)
+    train = data["train"]
+    print(
+        f"{len(train)} training and {len(data['val'])} validation photographs, "
+        f"{len(train.classes)} classes",
+        flush=True,
+    )
+    module = spec.build(classes=len(train.classes))
+    network = Network(module, spec.input_size, spec.mean, spec.std)
+    attack = training.Attack(**config["attack"])
+    recipe = training.Recipe(**config["recipe"], attack=attack)
+    state = training.train(network, data, recipe, workdir=workdir, seed=config["seed"])
+    weights = training.export(state, Path(workdir) / "weights.safetensors")
+    test = training.Attack(**config["test_attack"])
+    result = {
+        "clean_accuracy": training.accuracy(network, state.variables, data["val"]),
+        "attacked_accuracy": training.accuracy(
+            network, state.variables, data["val"], test, limit=2000
+        ),
+        "test_attack": config["test_attack"],
+        "weights": artifacts.sha256_file(weights),
+    }
+    artifacts.write_json(Path(workdir) / "result.json", result)
+    print(artifacts.to_json(result), end="")
+    print(weights)
+
+
+if __name__ == "__main__":
+    _main.run(main)

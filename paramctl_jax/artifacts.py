@@ -1,0 +1,207 @@
+"""The run directory: atomic writes, digests, provenance, and whose directory it is.
+
+A file either has its final name and its whole content or does not exist: everything is
+written to a temporary name in the same folder, flushed to disk and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from paramctl_jax.types import InputError
+
+RUN_FILE = "run.json"
+_PACKAGES = ("paramctl_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Digest of `data`, written ``sha256:<hex>`` so that no table reads a number."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: str | Path) -> str:
+    """Digest of a file's bytes, ``sha256:<hex>``."""
+    with Path(path).open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def atomic_write(path: str | Path, data: bytes) -> Path:
+    """Writes `data` to `path` whole or not at all.
+
+    Args:
+      path: final name; missing parent folders are made.
+      data: the file's content.
+
+    Returns:
+      The path.
+
+    Raises:
+      InputError: naming the path, where the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error})"
+        ) from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """Numpy scalars and arrays, paths and mappings as JSON's own types."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def to_json(content: Any) -> str:
+    """JSON text with sorted keys; equal content gives equal text."""
+    return json.dumps(content, indent=2, sort_keys=True, default=_plain) + "\n"
+
+
+def write_json(path: str | Path, content: Any) -> Path:
+    """Writes `content` atomically as sorted, indented JSON."""
+    return atomic_write(path, to_json(content).encode())
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+      InputError: naming the file, where it is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Digest of a resolved config; independent of key order."""
+    return sha256_bytes(to_json(config).encode())
+
+
+def provenance() -> dict[str, Any]:
+    """What a run ran on: command, commit, versions and devices."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "command": " ".join(sys.argv),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "backend": jax.default_backend(),
+        "devices": [str(device) for device in jax.devices()],
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _commit() -> str:
+    """The checkout's commit, with ``+changes`` where files differ from it."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def claim_directory(workdir: str | Path, config: Mapping[str, Any]) -> Path:
+    """Makes `workdir` this run's own, or refuses it.
+
+    A directory is claimed by its ``run.json``, which holds the resolved config and its
+    hash. The same config may claim it again; another config, or files that no run
+    of this tool left there, are refused before anything is written.
+
+    Args:
+      workdir: the run directory; made where it is missing.
+      config: the resolved config, JSON-like.
+
+    Returns:
+      The directory as a path.
+
+    Raises:
+      InputError: naming the directory and what differs.
+    """
+    workdir = Path(workdir)
+    run_file = workdir / RUN_FILE
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"{workdir}: expected a directory, found a file")
+    if run_file.exists():
+        _refuse_other_config(workdir, read_json(run_file).get("config"), config)
+    elif workdir.exists() and any(workdir.iterdir()):
+        raise InputError(
+            f"{workdir}: not empty and without a {RUN_FILE}; give an empty or a new "
+            "directory with --workdir"
+        )
+    content = {"config": config, "config_hash": config_hash(config), **provenance()}
+    write_json(run_file, content)
+    return workdir
+
+
+def _refuse_other_config(workdir: Path, old: Any, new: Mapping[str, Any]) -> None:
+    old_values = dict(_leaves(old or {}))
+    new_values = dict(_leaves(json.loads(to_json(new))))
+    differing = [
+        f"{name} ({old_values.get(name)!r} there, {new_values.get(name)!r} now)"
+        for name in sorted(old_values.keys() | new_values.keys())
+        if old_values.get(name) != new_values.get(name)
+    ]
+    if differing:
+        raise InputError(
+            f"{workdir}: holds another run; {len(differing)} settings differ: "
+            f"{', '.join(differing[:3])}; give another --workdir"
+        )
+
+
+def _leaves(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(tree, Mapping):
+        return [(prefix, tree)]
+    return [
+        leaf
+        for name, value in tree.items()
+        for leaf in _leaves(value, f"{prefix}.{name}" if prefix else str(name))
+    ]

@@ -1,0 +1,205 @@
+"""The ResNet family under torchvision's names, from ResNet-152 to the bundled nets.
+
+Submodules are named so that ``_`` for ``.`` gives torchvision's key: ``layer4_1/conv2``
+holds ``layer4.1.conv2.weight``. Every readout is a block's output after the residual
+addition and its ReLU, as torchvision's ``layer4[1]`` returns it. Padding is explicit
+throughout: Flax's ``SAME`` pads strided convolutions on the other side than torch.
+
+Sources: He et al. 2016 (v1: stride on the first 1x1); torchvision (stride on the 3x3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+STAGES = ("layer1", "layer2", "layer3", "layer4", "fc")
+
+Activation = Float[Array, "batch height width channel"]
+
+
+class HalvingConv(nn.Module):
+    """A 4x4 convolution with stride 2 and padding 1, as 2x2 on 2x2 pixel groups.
+
+    Equal to the strided convolution with the same kernel; written on pixel groups
+    because the input gradient of a strided convolution is slow on CPU.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Activation) -> Activation:
+        """Maps ``[batch, 2h, 2w, channel]`` to ``[batch, h, w, features]``."""
+        channels = x.shape[-1]
+        shape = (4, 4, channels, self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        batch, height, width, _ = x.shape
+        groups = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+        groups = groups.transpose(0, 1, 3, 2, 4, 5)
+        groups = groups.reshape(batch, height // 2, width // 2, 4 * channels)
+        # kernel[2a + i, 2b + j] meets the pixel (i, j) of the group (a, b)
+        kernel = kernel.reshape(2, 2, 2, 2, channels, self.features)
+        kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
+        kernel = kernel.reshape(2, 2, 4 * channels, self.features)
+        return jax.lax.conv_general_dilated(
+            groups, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+
+def _conv(features: int, size: int, stride: int = 1, *, name: str) -> nn.Conv:
+    pad = size // 2
+    return nn.Conv(
+        features,
+        (size, size),
+        strides=(stride, stride),
+        padding=((pad, pad), (pad, pad)),
+        use_bias=False,
+        kernel_init=nn.initializers.he_normal(),
+        name=name,
+    )
+
+
+def _mean_pool(x: Activation) -> Activation:
+    return nn.avg_pool(x, (2, 2), strides=(2, 2))
+
+
+class Block(nn.Module):
+    """A residual block: ``relu(shortcut(x) + residual(x))``.
+
+    Attributes:
+      width: channels of the 3x3 convolution.
+      stride: 1, or 2 at the entry of a stage.
+      kind: ``basic`` (two 3x3) or ``bottleneck`` (1x1, 3x3, 1x1 to 4 x width).
+      halving: where the stride sits: on the ``3x3`` (torchvision), on the first
+        ``1x1`` (the original v1), or as a mean ``pool`` before the block, which keeps
+        every pixel in the shortcut's view (the bundled nets).
+      residual_scale: initial scale of the last batch norm.
+    """
+
+    width: int
+    stride: int = 1
+    kind: Literal["basic", "bottleneck"] = "bottleneck"
+    halving: Literal["3x3", "1x1", "pool"] = "3x3"
+    residual_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: Activation, norm: Callable[..., Any]) -> Activation:
+        """Applies the block; `norm` makes a batch norm from a name."""
+        stride = self.stride
+        if self.halving == "pool" and stride == 2:
+            x, stride = _mean_pool(x), 1
+        last = partial(norm, scale_init=nn.initializers.constant(self.residual_scale))
+        residual = self._residual(x, stride, norm, last)
+        if x.shape != residual.shape:
+            x = _conv(residual.shape[-1], 1, stride, name="downsample_0")(x)
+            x = norm(name="downsample_1")(x)
+        return nn.relu(x + residual)
+
+    def _residual(
+        self, x: Activation, stride: int, norm: Callable[..., Any], last: Any
+    ) -> Activation:
+        if self.kind == "basic":
+            y = nn.relu(norm(name="bn1")(_conv(self.width, 3, stride, name="conv1")(x)))
+            return last(name="bn2")(_conv(self.width, 3, name="conv2")(y))
+        first, second = (stride, 1) if self.halving == "1x1" else (1, stride)
+        y = nn.relu(norm(name="bn1")(_conv(self.width, 1, first, name="conv1")(x)))
+        y = nn.relu(norm(name="bn2")(_conv(self.width, 3, second, name="conv2")(y)))
+        return last(name="bn3")(_conv(4 * self.width, 1, name="conv3")(y))
+
+
+class ResNet(nn.Module):
+    """A residual network that returns all its named readouts.
+
+    Attributes:
+      layers: number of blocks per stage.
+      kind: of the blocks, see `Block`.
+      width: channels of the first stage; doubled at each further one.
+      halving: where the stride sits, see `Block`.
+      stem: ``imagenet`` (7x7 stride 2, max pool) or ``small`` (4x4 stride 2).
+      through: deepest stage that is built: ``layer1`` ... ``layer4`` or ``fc``.
+      classes: outputs of ``fc``.
+      residual_scale: initial scale of each block's last batch norm, for training.
+      train: batch statistics instead of running averages in every batch norm.
+    """
+
+    layers: tuple[int, int, int, int]
+    kind: Literal["basic", "bottleneck"] = "bottleneck"
+    width: int = 64
+    halving: Literal["3x3", "1x1", "pool"] = "3x3"
+    stem: Literal["imagenet", "small"] = "imagenet"
+    through: str = "fc"
+    classes: int = 1000
+    residual_scale: float = 1.0
+    train: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width 3"]
+    ) -> dict[str, Float[Array, "batch ..."]]:
+        """Maps normalised images to ``{readout: activations}``, first to last."""
+        norm = partial(
+            nn.BatchNorm, use_running_average=not self.train, momentum=0.9, epsilon=1e-5
+        )
+        out: dict[str, Array] = {}
+        x = self._stem(x, norm)
+        for stage, blocks in enumerate(self.layers):
+            name = STAGES[stage]
+            for index in range(blocks):
+                x = Block(
+                    width=self.width * 2**stage,
+                    stride=2 if stage > 0 and index == 0 else 1,
+                    kind=self.kind,
+                    halving=self.halving,
+                    residual_scale=self.residual_scale,
+                    name=f"{name}_{index}",
+                )(x, norm)
+                out[f"{name}.{index}"] = x
+            if name == self.through:
+                return out
+        out["avgpool"] = jnp.mean(x, axis=(1, 2))
+        out["fc"] = nn.Dense(self.classes, name="fc")(out["avgpool"])
+        return out
+
+    def _stem(self, x: Activation, norm: Callable[..., Any]) -> Activation:
+        if self.stem == "small":
+            x = HalvingConv(self.width, name="conv1")(x)
+            return nn.relu(norm(name="bn1")(x))
+        x = nn.Conv(
+            self.width,
+            (7, 7),
+            strides=(2, 2),
+            padding=((3, 3), (3, 3)),
+            use_bias=False,
+            name="conv1",
+        )(x)
+        x = nn.relu(norm(name="bn1")(x))
+        return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+
+
+resnet18 = partial(ResNet, layers=(2, 2, 2, 2), kind="basic")
+resnet34 = partial(ResNet, layers=(3, 4, 6, 3), kind="basic")
+resnet50 = partial(ResNet, layers=(3, 4, 6, 3))
+resnet101 = partial(ResNet, layers=(3, 4, 23, 3))
+resnet152 = partial(ResNet, layers=(3, 8, 36, 3))
+# He et al.'s original: the stride of a stage sits on the first 1x1 convolution.
+resnet50_v1 = partial(resnet50, halving="1x1")
+# The bundled nets: one basic block per stage, mean pooling between stages, so that
+# the input gradient carries no lattice (a chain of strided 1x1 shortcuts would read
+# a sparse grid of pixels); 1.25 million parameters.
+small_resnet = partial(
+    ResNet,
+    layers=(1, 1, 1, 1),
+    kind="basic",
+    width=32,
+    halving="pool",
+    stem="small",
+    classes=100,
+    residual_scale=0.5,
+)
