@@ -368,7 +368,7 @@ class Comparison:
     """Control of model `a` minus control of model `b` on their common sites and seeds.
 
     Attributes:
-      difference: mean over common (site, seed) of ``r_a - r_b``.
+      difference: mean over sites of the mean over common seeds of ``r_a - r_b``.
       ci: crossed seed x site bootstrap, 95 %.
       p_seeds, p_sites: exact two-sided sign-flip tests over seeds and over sites.
       p_min_seeds, p_min_sites: the smallest p that these tests can reach.
@@ -392,3 +392,13 @@ class ControlScore:
     subjects: Mapping[str, Mapping[str, ModelScore]]
     comparisons: tuple[Comparison, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [
+            f"{subject + ' ' if subject else ''}{name}: control "
+            f"{score.control_mean:.3f} ± {score.control_sd:.3f} ({score.n_sites} sites, "
+            f"{score.n_seeds_used} sweeps)"
+            for subject, models in self.subjects.items()
+            for name, score in models.items()
+        ]
+        return "\n".join(lines)

@@ -150,7 +150,7 @@ def random_backbone(
     size = spec.input_size if input_size is None else input_size
     module = spec.build(through=through)
     init_key, noise_key = jax.random.split(key)
-    variables = module.init(init_key, jnp.zeros((1, size, size, 3)))
+    variables = jax.jit(module.init)(init_key, jnp.zeros((1, size, size, 3)))
     leaves, treedef = jax.tree.flatten(variables["batch_stats"])
     keys = jax.random.split(noise_key, len(leaves))
     drawn = [

@@ -21,7 +21,8 @@ from jaxtyping import Array, Float
 
 STAGES = ("layer1", "layer2", "layer3", "layer4", "fc")
 
-Activation = Float[Array, "batch height width channel"]
+# height, width and channels change from layer to layer: only the rank is fixed here
+Activation = Float[Array, "batch _ _ _"]
 
 
 class HalvingConv(nn.Module):
@@ -67,7 +68,11 @@ def _conv(features: int, size: int, stride: int = 1, *, name: str) -> nn.Conv:
 
 
 def _mean_pool(x: Activation) -> Activation:
-    return nn.avg_pool(x, (2, 2), strides=(2, 2))
+    """The mean of each 2x2 pixel group; an odd last row or column is left out."""
+    batch, height, width, channels = x.shape
+    x = x[:, : height // 2 * 2, : width // 2 * 2]
+    groups = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return groups.mean(axis=(2, 4))
 
 
 class Block(nn.Module):

@@ -157,7 +157,7 @@ def _initial(
     network: Network, optimizer: optax.GradientTransformation, key: PRNGKeyArray
 ) -> TrainState:
     size = network.input_size
-    variables = network.module.init(key, jnp.zeros((1, size, size, 3)))
+    variables = jax.jit(network.module.init)(key, jnp.zeros((1, size, size, 3)))
     params, stats = variables["params"], variables["batch_stats"]
     return TrainState(jnp.int32(0), params, stats, optimizer.init(params))
 

@@ -1,0 +1,112 @@
+"""Map a pure function over lanes: slots, devices, determinism.
+
+A lane is one (model, site, seed image, target level) combination. Lanes are
+independent, so that they fill a fixed number of slots on every device; a finished
+lane's slot is given to the next lane, and the compiled program keeps its shape from
+the first step to the last. A lane's result depends on nothing but the lane: its
+randomness comes from its own identity, and under `vmap` with a fixed number of slots
+its arithmetic does not see its neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Int, PRNGKeyArray, PyTree, UInt32
+
+AXIS = "lane"
+EMPTY = -1
+
+
+def lane_identity(*labels: str) -> UInt32[np.ndarray, " 2"]:
+    """64 bits of sha256 over a lane's labels, as two words.
+
+    Example:
+      >>> lane_identity("site_3", "dog_0001", "1.5").tolist()
+      [1129270066, 4256466577]
+    """
+    digest = hashlib.sha256("\0".join(labels).encode()).digest()
+    return np.frombuffer(digest[:8], dtype=">u4").astype(np.uint32)
+
+
+def lane_key(
+    root: PRNGKeyArray, identity: UInt32[Any, " 2"], step: Int[Any, ""]
+) -> PRNGKeyArray:
+    """The key of one step of one lane: the lane's words and the step folded in."""
+    key = jax.random.fold_in(root, identity[0])
+    return jax.random.fold_in(jax.random.fold_in(key, identity[1]), step)
+
+
+def over_lanes(
+    function: Callable[..., PyTree], devices: Sequence[jax.Device]
+) -> Callable[..., PyTree]:
+    """Compiles ``function(shared, state, lane) -> state`` for all slots of all devices.
+
+    Args:
+      function: of one lane.
+      devices: the slots are divided evenly among them.
+
+    Returns:
+      ``advance(shared, state, lane) -> state``; `state` and `lane` have a leading axis
+      of slots, `shared` is replicated, and the state's buffers are re-used.
+    """
+    mesh = Mesh(np.asarray(devices), (AXIS,))
+    split, whole = PartitionSpec(AXIS), PartitionSpec()
+    mapped = jax.shard_map(
+        jax.vmap(function, in_axes=(None, 0, 0)),
+        mesh=mesh,
+        in_specs=(whole, split, split),
+        out_specs=split,
+    )
+    return jax.jit(mapped, donate_argnums=1)
+
+
+def run(
+    advance: Callable[[PyTree, PyTree], PyTree],
+    state: PyTree,
+    lanes: PyTree,
+    *,
+    slots: int,
+    done: Callable[[PyTree], Any],
+    collect: Callable[[int, PyTree, int], None],
+    check_every: int = 4,
+) -> None:
+    """Runs every lane to its end, refilling slots as lanes finish.
+
+    Args:
+      advance: ``advance(state, lane) -> state`` on all slots; ``lane["fresh"]`` marks
+        the slots whose state must be started anew.
+      state: of all slots; its content is never read before a slot is fresh.
+      lanes: mapping of arrays with one row per lane.
+      slots: number of lanes worked on at a time.
+      done: the finished flags of a state, ``[slot]``.
+      collect: ``collect(lane index, state on the host, slot)`` for a finished lane.
+      check_every: steps between two looks at the flags; a finished lane is frozen
+        meanwhile, so that this changes the cost and not the result.
+    """
+    total = len(next(iter(lanes.values())))
+    occupant = np.full(slots, EMPTY)
+    waiting = iter(range(total))
+    fresh = np.zeros(slots, bool)
+    finished = 0
+    while finished < total:
+        for slot in np.flatnonzero(occupant == EMPTY):
+            occupant[slot] = next(waiting, EMPTY)
+            fresh[slot] = occupant[slot] != EMPTY
+        rows = np.maximum(occupant, 0)  # an empty slot idles on lane 0, uncollected
+        lane = {name: values[rows] for name, values in lanes.items()}
+        for _ in range(check_every):
+            state = advance(state, {**lane, "fresh": fresh})
+            fresh = np.zeros(slots, bool)
+        ended = np.flatnonzero(np.asarray(done(state)) & (occupant != EMPTY))
+        if ended.size:
+            host = jax.device_get(state)
+            for slot in ended:
+                collect(int(occupant[slot]), host, int(slot))
+            occupant[ended] = EMPTY
+            finished += ended.size

@@ -1,0 +1,250 @@
+"""The page: sections in the order in which a reader asks, in one file."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping, Sequence
+
+from paramctl_jax.report.gallery import BUDGET, embedded_stimuli, explorer, site_gallery
+from paramctl_jax.report.inputs import ReportInputs
+from paramctl_jax.report.markup import (
+    bullets,
+    data_uri,
+    definitions,
+    escaped,
+    model_label,
+    paragraph,
+    rows_table,
+    section,
+)
+from paramctl_jax.report.remarks import (
+    HOW_TO_READ,
+    counts,
+    flattened,
+    model_facts,
+    remarks,
+)
+from paramctl_jax.report.style import model_colour, number
+from paramctl_jax.report.summary import (
+    Row,
+    model_rows,
+    p_value,
+    shown_comparisons,
+    site_rows,
+)
+
+# Nothing may be fetched, from anywhere: the page works offline by construction.
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
+_MOST_CARDS = 4
+
+Pictures = Mapping[str, tuple[bytes, bytes, int]]  # light PNG, dark PNG, width in px
+
+
+def page(inputs: ReportInputs, comparison: Pictures, curves: Pictures) -> str:
+    """The whole report as one HTML text.
+
+    Args:
+      inputs: the report's data.
+      comparison: the comparison figure by its description.
+      curves: the control curve figures by their descriptions.
+
+    Returns:
+      HTML that refers to nothing outside itself.
+    """
+    drawn = [*comparison.values(), *curves.values()]
+    figures = sum(len(light) + len(dark) for light, dark, _ in drawn)
+    uris, reduction = embedded_stimuli(inputs, BUDGET - figures)
+    notes = [*remarks(inputs), *([reduction] if reduction else [])]
+    rows = model_rows(inputs)
+    body = [
+        _header(inputs, notes),
+        _cards(rows),
+        _models_section(inputs, rows, comparison),
+        _stimuli_section(inputs, uris),
+        _curves_section(curves),
+        _sites_section(inputs),
+        section("done", "What was done", definitions(counts(inputs)),
+                definitions(model_facts(inputs))),
+        section("reading", "How to read this", definitions(HOW_TO_READ)),
+        section("notes", "Notes and warnings", bullets(notes) or paragraph("None.")),
+        _provenance_section(inputs),
+    ]  # fmt: skip
+    return _document(inputs.title, "\n".join(part for part in body if part))
+
+
+def _document(title: str, body: str) -> str:
+    assets = importlib.resources.files("paramctl_jax.report") / "assets"
+    css = (assets / "report.css").read_text(encoding="utf-8")
+    script = (assets / "report.js").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escaped(title)}</title>\n<style>\n{css}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n<script>\n{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _header(inputs: ReportInputs, notes: Sequence[str]) -> str:
+    subject = inputs.subject or next(iter(inputs.score.subjects), "")
+    lines = [f"<h1>{escaped(inputs.title)}</h1>"]
+    if subject:
+        lines.append(paragraph(f"Subject {subject}", "lede"))
+    if inputs.ground_truth:
+        lines.append(paragraph(inputs.ground_truth, "lede"))
+    if notes:
+        plural = "notes and warnings" if len(notes) > 1 else "note"
+        lines.append(f'<p><a class="flag" href="#notes">{len(notes)} {plural}</a></p>')
+    return "<header>" + "\n".join(lines) + "</header>"
+
+
+def _cards(rows: Sequence[Row]) -> str:
+    """The main numbers, large; with many models the figure says it better."""
+    if len(rows) > _MOST_CARDS:
+        return ""
+    return f'<div class="cards">{"".join(map(_card, range(len(rows)), rows))}</div>'
+
+
+def _card(index: int, row: Row) -> str:
+    cells = row.cells
+    control = number(cells["control"].value)
+    return (
+        f'<div class="card" style="--c:{model_colour(index)}">'
+        f"{model_label(row.name, index)}"
+        f'<p class="big">{control}<small>control r</small></p>'
+        f'<p class="muted">{escaped(cells["95 % CI"].text)} 95 % CI</p>'
+        f"<p>encoding r {escaped(cells['r'].text)} · "
+        f"slope {escaped(cells['slope'].text)} · "
+        f"hits {escaped(cells['hits'].text)}</p></div>"
+    )
+
+
+def _models_section(
+    inputs: ReportInputs, rows: Sequence[Row], comparison: Pictures
+) -> str:
+    colours = {name: index for index, name in enumerate(inputs.models)}
+    return section(
+        "models",
+        "Encoding and control",
+        _figures(comparison),
+        rows_table(rows, "model", colours),
+        paragraph(
+            "Encoding (r, R², r / ceiling): held-out natural images, mean over the "
+            "scored sites. Control: mean ± SD over sites.",
+            "muted small",
+        ),
+        _comparisons(inputs),
+    )
+
+
+def _comparisons(inputs: ReportInputs) -> str:
+    shown = shown_comparisons(inputs)
+    if not shown:
+        return ""
+    heads = (
+        "models",
+        "difference in control",
+        "95 % CI",
+        "p over seeds",
+        "p over sites",
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escaped(c.a)} − {escaped(c.b)}</th>'
+        f'<td data-value="{c.difference!r}">{number(c.difference, signed=True)}</td>'
+        f"<td>[{number(c.ci[0], signed=True)}, {number(c.ci[1], signed=True)}]</td>"
+        f"<td>{p_value(c.p_seeds, c.p_min_seeds)}</td>"
+        f"<td>{p_value(c.p_sites, c.p_min_sites)}</td></tr>"
+        for c in shown
+    )
+    return (
+        '<h3>Differences between models</h3><div class="scroll"><table class="numbers">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _stimuli_section(inputs: ReportInputs, uris: dict[str, str]) -> str:
+    if not inputs.sweeps:
+        return section("stimuli", "Stimuli", paragraph("No stimuli were made."))
+    legend = (
+        f"Rows: seed images. Columns: target levels ({inputs.units}); first the "
+        "un-accentuated seed."
+    )
+    flag = '<span class="corner"></span> the saved PNG misses its target'
+    return section(
+        "stimuli",
+        "Stimuli",
+        explorer(inputs),
+        f'<p class="muted small">{escaped(legend)} {flag}.</p>',
+        site_gallery(inputs, uris),
+    )
+
+
+def _curves_section(curves: Pictures) -> str:
+    caption = (
+        "One line per seed image joins its levels. Both axes share one scale, the same "
+        "for all models of a site; dashed: identity. The strip beside each panel has "
+        "one tick per seed at its r and a bar at their mean. Open circles missed their "
+        "target; grey lines have no r."
+    )
+    if not curves:
+        return ""
+    return section(
+        "curves", "Control curves", _figures(curves), paragraph(caption, "muted small")
+    )
+
+
+def _figures(pictures: Pictures) -> str:
+    return "\n".join(
+        f'<div class="scroll"><picture class="figure">'
+        f'<source media="(prefers-color-scheme: dark)" srcset="{data_uri(dark)}">'
+        f'<img src="{data_uri(light)}" width="{width}" alt="{escaped(text)}">'
+        "</picture></div>"
+        for text, (light, dark, width) in pictures.items()
+    )
+
+
+def _sites_section(inputs: ReportInputs) -> str:
+    tables = []
+    for index, model in enumerate(inputs.models):
+        rows = site_rows(inputs, model)
+        if rows:
+            tables.append(
+                f"<details><summary>{model_label(model, index)}</summary>"
+                f"{rows_table(rows, 'site')}{_seed_table(inputs, model)}</details>"
+            )
+    return section("sites", "Site by site", *tables)
+
+
+def _seed_table(inputs: ReportInputs, model: str) -> str:
+    """Correlation of every seed at every site of a model."""
+    scores = {site: inputs.site_score(model, site) for site in inputs.sites_of(model)}
+    known = {site: score for site, score in scores.items() if score is not None}
+    seeds = dict.fromkeys(seed for score in known.values() for seed in score.seeds)
+    if not seeds:
+        return ""
+    head = "".join(f'<th scope="col">{escaped(seed)}</th>' for seed in seeds)
+    body = ""
+    for site, score in known.items():
+        r_of = dict(zip(score.seeds, score.r.tolist(), strict=True))
+        cells = "".join(f"<td>{number(r_of.get(s, float('nan')))}</td>" for s in seeds)
+        body += f'<tr><th scope="row">{escaped(site)}</th>{cells}</tr>'
+    return (
+        '<h4>Control r of every seed</h4><div class="scroll"><table class="numbers">'
+        f'<thead><tr><th scope="col">site</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _provenance_section(inputs: ReportInputs) -> str:
+    if not inputs.provenance:
+        return ""
+    entries = definitions(flattened(inputs.provenance))
+    body = (
+        f'<details><summary>Show</summary><div class="mono">{entries}</div></details>'
+    )
+    return section("provenance", "Provenance", body)

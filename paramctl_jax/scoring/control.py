@@ -1,0 +1,210 @@
+"""The control score: how well recorded responses follow the predictions, per sweep.
+
+``r_si = Pearson over levels (predicted, recorded)`` for site s and seed i,
+``c_s = mean_i r_si`` (a plain mean, no Fisher z), reported as mean +- SD over sites.
+`predicted` is what the model says of the saved PNG, never the target asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from paramctl_jax.scoring.correlation import mean_defined, ols_slope, pearson_r
+from paramctl_jax.scoring.inference import (
+    crossed_bootstrap,
+    crossed_mean,
+    sign_flip_test,
+)
+from paramctl_jax.scoring.notes import table_notes
+from paramctl_jax.scoring.responses import control_table, join_notes
+from paramctl_jax.scoring.sweeps import SweepGrid, natural_order, sweep_grids
+from paramctl_jax.scoring.table import ControlTable
+from paramctl_jax.types import (
+    Comparison,
+    ControlScore,
+    ModelScore,
+    Recordings,
+    SiteScore,
+    StimulusSet,
+)
+
+
+def control_score(
+    stimuli: StimulusSet,
+    responses: Recordings,
+    include_seed: bool = False,
+    *,
+    n_bootstrap: int = 10_000,
+    random_seed: int = 0,
+) -> ControlScore:
+    """Score recorded responses to a stimulus set.
+
+    ``control = mean over sites of mean over seeds of r(predicted, recorded)``
+
+    Args:
+      stimuli: what was shown, with the predictions re-made from the PNGs.
+      responses: what was recorded, joined by stimulus id; only a stimulus's own target
+        site is scored, on the average over valid repeats.
+      include_seed: whether the un-accentuated seed image counts as one more level.
+      n_bootstrap: draws of the crossed seed x site bootstrap.
+      random_seed: of the bootstrap's random generator.
+
+    Returns:
+      Scores by model under subject ``""``, paired comparisons of all models, and notes
+      on stimuli that were not recorded, or recorded and unknown, or undefined.
+
+    Raises:
+      InputError: no stimulus or no site in common.
+    """
+    table = control_table(stimuli, responses, include_seed)
+    score = score_table(table, n_bootstrap=n_bootstrap, random_seed=random_seed)
+    notes = join_notes(stimuli, responses) + score.notes
+    return ControlScore(score.subjects, score.comparisons, notes)
+
+
+def score_table(
+    table: ControlTable, *, n_bootstrap: int = 10_000, random_seed: int = 0
+) -> ControlScore:
+    """Score an exchange table: every model of every subject, and all pairs of models.
+
+    Args:
+      table: one row per shown stimulus, see `read_table`.
+      n_bootstrap: draws of the crossed seed x site bootstrap.
+      random_seed: of the bootstrap's random generator; equal for all models, so that a
+        score depends neither on the other models in the table nor on its rows' order.
+
+    Returns:
+      Scores, comparisons within each subject, and notes.
+    """
+    grids = sweep_grids(table)
+    subjects = {
+        subject: {
+            model: model_score(grid, n_bootstrap=n_bootstrap, random_seed=random_seed)
+            for model, grid in models.items()
+        }
+        for subject, models in grids.items()
+    }
+    comparisons = tuple(
+        compare_models(
+            subject, a, b, models, n_bootstrap=n_bootstrap, random_seed=random_seed
+        )
+        for subject, models in subjects.items()
+        for a, b in itertools.combinations(models, 2)
+    )
+    return ControlScore(subjects, comparisons, table_notes(table, grids))
+
+
+def model_score(
+    grid: SweepGrid, *, n_bootstrap: int = 10_000, random_seed: int = 0
+) -> ModelScore:
+    """Score one model's sweeps in one subject.
+
+    Args:
+      grid: its predictions and responses, axes ``[site, seed, level]``.
+      n_bootstrap: draws of the crossed seed x site bootstrap.
+      random_seed: of the random generator.
+
+    Returns:
+      Scores per site; their mean and SD over the sites that have one.
+    """
+    r = pearson_r(grid.predicted, grid.recorded)
+    sites = {site: _site_score(grid, r, index) for index, site in enumerate(grid.sites)}
+    control = np.asarray([site.control for site in sites.values()])
+    control = control[np.isfinite(control)]
+    return ModelScore(
+        sites=sites,
+        control_mean=float(mean_defined(control)),
+        control_sd=float(np.std(control)) if len(control) else np.nan,
+        control_sd_ddof1=float(np.std(control, ddof=1)) if len(control) > 1 else np.nan,
+        control_ci=crossed_bootstrap(r, n_bootstrap, random_seed),
+        n_rows=grid.n_rows,
+        n_duplicates=grid.n_duplicates,
+    )
+
+
+def compare_models(
+    subject: str,
+    a: str,
+    b: str,
+    models: Mapping[str, ModelScore],
+    *,
+    n_bootstrap: int = 10_000,
+    random_seed: int = 0,
+) -> Comparison:
+    """Paired comparison of two models on the sweeps where both have an r.
+
+    ``d_si = r_a,si - r_b,si``; the difference is the mean over sites of the mean over
+    seeds, so that it equals the difference of the control scores in a complete design.
+
+    Args:
+      subject: whose scores they are.
+      a: one model's name.
+      b: the other's.
+      models: scores by name.
+      n_bootstrap: draws of the crossed seed x site bootstrap.
+      random_seed: of the random generator.
+
+    Returns:
+      The difference with its interval and two sign-flip tests, of the means per seed
+      (generalising over seed images) and of the means per site (over sites). All NaN
+      where the models have no sweep in common.
+    """
+    sites = natural_order([*models[a].sites, *models[b].sites])
+    seeds = natural_order(
+        name
+        for model in (a, b)
+        for site in models[model].sites.values()
+        for name in site.seeds
+    )
+    d = _r_matrix(models[a], sites, seeds) - _r_matrix(models[b], sites, seeds)
+    p_seeds, p_min_seeds = sign_flip_test(
+        mean_defined(d, axis=0), n_bootstrap, random_seed
+    )
+    p_sites, p_min_sites = sign_flip_test(
+        mean_defined(d, axis=1), n_bootstrap, random_seed
+    )
+    return Comparison(
+        subject=subject,
+        a=a,
+        b=b,
+        difference=crossed_mean(d),
+        ci=crossed_bootstrap(d, n_bootstrap, random_seed),
+        p_seeds=p_seeds,
+        p_sites=p_sites,
+        p_min_seeds=p_min_seeds,
+        p_min_sites=p_min_sites,
+    )
+
+
+def _site_score(
+    grid: SweepGrid, r: Float[np.ndarray, "site seed"], site: int
+) -> SiteScore:
+    shown = grid.shown[site]
+    predicted, recorded = grid.predicted[site], grid.recorded[site]
+    return SiteScore(
+        seeds=tuple(
+            name for name, is_shown in zip(grid.seeds, shown, strict=True) if is_shown
+        ),
+        r=r[site, shown],
+        control=float(mean_defined(r[site])),
+        slope=float(mean_defined(ols_slope(predicted, recorded))),
+        pooled_r=float(pearson_r(predicted.ravel(), recorded.ravel())),
+        n_seeds_used=int(np.isfinite(r[site]).sum()),
+    )
+
+
+def _r_matrix(
+    model: ModelScore, sites: tuple[str, ...], seeds: tuple[str, ...]
+) -> Float[np.ndarray, "site seed"]:
+    """The r of one model on the given sites and seeds, NaN where it has none."""
+    matrix = np.full((len(sites), len(seeds)), np.nan)
+    column = {name: index for index, name in enumerate(seeds)}
+    for row, site in enumerate(sites):
+        if site in model.sites:
+            score = model.sites[site]
+            matrix[row, [column[name] for name in score.seeds]] = score.r
+    return matrix

@@ -1,0 +1,224 @@
+"""The universal exchange table: one row per shown stimulus, as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from paramctl_jax import artifacts
+from paramctl_jax.types import InputError
+
+REQUIRED_COLUMNS = ("model", "site", "seed", "level", "predicted", "recorded")
+OPTIONAL_COLUMNS = ("subject", "n_repeats", "floor")
+_MISSING = frozenset({"", "nan", "na"})
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlTable:
+    """What was predicted and what was recorded, one row per shown stimulus.
+
+    Attributes:
+      source: the file, as named in messages.
+      subject: whose recording it is; ``""`` without a subject column.
+      model, site, seed: what the stimulus was made for and from.
+      level: a label only; it never enters a score.
+      predicted: what the model says of the shown PNG; NaN where missing.
+      recorded: repeat-averaged response of the site; NaN where missing.
+      n_repeats: valid repeats behind `recorded`; NaN where unknown.
+      floor: smallest response the site can give; NaN where unknown. Kept for scores
+        that clamp predictions; the paper's does not.
+    """
+
+    source: str
+    subject: tuple[str, ...]
+    model: tuple[str, ...]
+    site: tuple[str, ...]
+    seed: tuple[str, ...]
+    level: tuple[str, ...]
+    predicted: Float[np.ndarray, " row"]
+    recorded: Float[np.ndarray, " row"]
+    n_repeats: Float[np.ndarray, " row"]
+    floor: Float[np.ndarray, " row"]
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+
+def read_table(path: str | os.PathLike[str]) -> ControlTable:
+    """Read the exchange table ``model,site,seed,level,predicted,recorded``.
+
+    Optional columns are `n_repeats`, `subject` and `floor`; any other column is
+    ignored. Ids and labels stay text, so ``007`` remains ``007``. An empty cell,
+    ``nan`` or ``NA`` under a number means missing.
+
+    Args:
+      path: a comma-separated file in UTF-8, with or without a byte-order mark.
+
+    Returns:
+      The table's columns, rows in the order of the file.
+
+    Raises:
+      InputError: unreadable file, missing or repeated columns, ragged rows, an empty
+        id, text or infinity where a number belongs, a table without rows.
+    """
+    header, records = _parse(Path(path))
+    _check_header(path, header)
+    if not records:
+        raise InputError(
+            f"{path}: expected one row per stimulus, found only the header"
+        )
+    cells = {
+        name: [fields[i] for _, fields in records] for i, name in enumerate(header)
+    }
+    numbers = [row for row, _ in records]
+    table = ControlTable(
+        source=str(path),
+        subject=tuple(cells.get("subject", [""] * len(records))),
+        level=tuple(cells["level"]),
+        model=_ids(path, numbers, "model", cells["model"]),
+        site=_ids(path, numbers, "site", cells["site"]),
+        seed=_ids(path, numbers, "seed", cells["seed"]),
+        **{
+            name: _numbers(path, numbers, name, cells.get(name))
+            for name in ("predicted", "recorded", "n_repeats", "floor")
+        },
+    )
+    _check_repeats(table, numbers)
+    return table
+
+
+def write_table(path: str | os.PathLike[str], table: ControlTable) -> None:
+    """Write the exchange table so that `read_table` returns equal columns.
+
+    Numbers keep every digit; optional columns that hold nothing are left out.
+
+    Args:
+      path: the CSV file, replaced as a whole.
+      table: what to write.
+    """
+    columns = {
+        "subject": table.subject,
+        **{name: getattr(table, name) for name in ("model", "site", "seed", "level")},
+        **{
+            name: [_number_text(value) for value in getattr(table, name)]
+            for name in ("predicted", "recorded", "n_repeats", "floor")
+        },
+    }
+    kept = [name for name in columns if name in REQUIRED_COLUMNS or any(columns[name])]
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(kept)
+    writer.writerows(zip(*(columns[name] for name in kept), strict=True))
+    artifacts.atomic_write(Path(path), buffer.getvalue().encode())
+
+
+def _parse(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and (row number as in a spreadsheet, stripped cells)."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: expected a readable CSV file, {reason}") from None
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: expected CSV text in UTF-8, found other bytes; save as UTF-8 CSV"
+        ) from None
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: expected CSV text, found bad CSV ({error})"
+        ) from None
+    numbered = [(n, [cell.strip() for cell in row]) for n, row in enumerate(rows, 1)]
+    records = [(n, row) for n, row in numbered if any(row)]
+    if not records:
+        raise InputError(f"{path}: expected a CSV table, found an empty file")
+    header = records[0][1]
+    for number, row in records[1:]:
+        if len(row) != len(header):
+            raise InputError(
+                f"{path}: row {number}: expected {len(header)} cells as in the header, "
+                f"found {len(row)}"
+            )
+    return header, records[1:]
+
+
+def _check_header(path: str | os.PathLike[str], header: Sequence[str]) -> None:
+    missing = [name for name in REQUIRED_COLUMNS if name not in header]
+    if missing:
+        raise InputError(
+            f"{path}: missing column(s) {', '.join(missing)}; expected comma-separated "
+            f"{','.join(REQUIRED_COLUMNS)}, found {list(header)}"
+        )
+    known = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
+    repeated = [name for name in known if header.count(name) > 1]
+    if repeated:
+        raise InputError(
+            f"{path}: expected each column once, found {repeated} repeated"
+        )
+
+
+def _ids(
+    path: str | os.PathLike[str], rows: Sequence[int], column: str, cells: Sequence[str]
+) -> tuple[str, ...]:
+    for row, cell in zip(rows, cells, strict=True):
+        if not cell:
+            raise InputError(
+                f"{path}: row {row}, column {column!r}: expected an id, found nothing"
+            )
+    return tuple(cells)
+
+
+def _numbers(
+    path: str | os.PathLike[str],
+    rows: Sequence[int],
+    column: str,
+    cells: Sequence[str] | None,
+) -> Float[np.ndarray, " row"]:
+    if cells is None:
+        return np.full(len(rows), np.nan)
+    values = np.empty(len(rows))
+    for index, (row, cell) in enumerate(zip(rows, cells, strict=True)):
+        value = _number(cell)
+        if value is None:
+            raise InputError(
+                f"{path}: row {row}, column {column!r}: expected a number, "
+                f"found {cell!r}"
+            )
+        values[index] = value
+    return values
+
+
+def _number(cell: str) -> float | None:
+    """The cell as a float, NaN where missing, None where it is no finite number."""
+    if cell.lower() in _MISSING:
+        return math.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and "_" not in cell else None
+
+
+def _check_repeats(table: ControlTable, rows: Iterable[int]) -> None:
+    known = np.isfinite(table.n_repeats)
+    bad = known & (table.n_repeats < 0)
+    bad |= known & (table.n_repeats == 0) & np.isfinite(table.recorded)
+    for row, value, is_bad in zip(rows, table.n_repeats, bad, strict=True):
+        if is_bad:
+            raise InputError(
+                f"{table.source}: row {row}, column 'n_repeats': expected at least 1 "
+                f"repeat behind a recorded value, found {value:g}"
+            )
+
+
+def _number_text(value: float) -> str:
+    """Shortest text that reads back as the same float64; empty for NaN."""
+    return "" if math.isnan(value) else repr(float(value)).removesuffix(".0")

@@ -1,0 +1,229 @@
+"""From sweeps to a folder of PNGs, every image judged from its saved file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from paramctl_jax.artifacts import atomic_write, sha256_file
+from paramctl_jax.encoding import predict
+from paramctl_jax.images import encode_png, read_image
+from paramctl_jax.stimuli.table import TABLE, check_unique, stimulus_id, to_csv
+from paramctl_jax.types import (
+    ImageSet,
+    InputError,
+    Stimulus,
+    StimulusSet,
+    Sweep,
+    indices_of,
+)
+
+
+def save_stimuli(
+    directory: str | Path,
+    sweeps: Sequence[Sweep],
+    *,
+    tolerance: float = 0.05,
+    progress: bool = True,
+) -> StimulusSet:
+    """Writes sweeps as PNGs with their table, predictions re-made from the PNGs.
+
+    Per model, site and seed image there is one PNG for every target level and one of
+    the un-accentuated seed (`level` None). Each is written, read back from disk and
+    predicted through the preprocessing of the fit; with ``u`` that prediction, ``t``
+    the target and ``R`` the site's range of levels,
+
+        relative_error = |u - t| / R,    hit = relative_error <= tolerance
+
+    Missed targets stay in the set. The table is written last, so that a folder with a
+    table holds a whole set.
+
+    Args:
+      directory: made where it is missing; must not hold a stimulus set yet.
+      sweeps: one per encoding model.
+      tolerance: of a hit, as a fraction of the range of levels.
+      progress: whether to show a progress bar.
+
+    Returns:
+      The set, in the order model, site, seed, level (the seed image first).
+
+    Raises:
+      InputError: another set or other PNGs in the directory, no lanes, images and
+        seeds of different sizes, a site whose levels are all one, names that clash.
+
+    Example:
+      ``stimuli = save_stimuli("runs/m1/stimuli", [sweep])``
+    """
+    directory = Path(directory)
+    drafts = [_drafts(sweep) for sweep in sweeps]
+    _check_directory(
+        directory, [draft for sites in drafts for site in sites for draft in site]
+    )
+    stimuli: list[Stimulus] = []
+    total = sum(len(site) for sites in drafts for site in sites)
+    with tqdm(total=total, desc="stimuli", unit="PNG", disable=not progress) as bar:
+        for sweep, sites in zip(sweeps, drafts, strict=True):
+            for index, site in enumerate(sites):
+                stimuli += _save_site(directory, sweep, index, site, tolerance)
+                bar.update(len(site))
+    atomic_write(directory / TABLE, to_csv(stimuli).encode())
+    return StimulusSet(directory, tuple(stimuli))
+
+
+def _drafts(sweep: Sweep) -> list[list[Stimulus]]:
+    """Per site, all that is known of its stimuli before they are written."""
+    _check_sweep(sweep)
+    n_seeds, n_levels = len(sweep.seeds), sweep.targets.shape[1]
+    return [
+        [
+            _draft(sweep, site, seed, level)
+            for seed in range(n_seeds)
+            for level in (None, *range(n_levels))
+        ]
+        for site in range(len(sweep.site_ids))
+    ]
+
+
+def _draft(sweep: Sweep, site: int, seed: int, level: int | None) -> Stimulus:
+    origin = (sweep.model.name, sweep.site_ids[site], sweep.seeds.stimulus_ids[seed])
+    name = stimulus_id(*origin, level)
+    start = float(sweep.start[site, seed])
+    if level is None:
+        target, reached, step, stop_reason = start, start, 0, "seed"
+    else:
+        lane = (site, seed, level)
+        target = float(sweep.targets[site, level])
+        reached, step = float(sweep.reached[lane]), int(sweep.step[lane])
+        stop_reason = str(sweep.stop_reason[lane])
+    nan = float("nan")
+    return Stimulus(
+        stimulus_id=name,
+        filename=f"{name}.png",
+        model=origin[0],
+        site=origin[1],
+        seed=origin[2],
+        level=level,
+        target=target,
+        predicted=nan,
+        hit=False,
+        sha256="",
+        start=start,
+        reached=reached,
+        step=step,
+        stop_reason=stop_reason,
+        relative_error=nan,
+        rms=nan,
+        linf=nan,
+        clipped=nan,
+    )
+
+
+def _check_sweep(sweep: Sweep) -> None:
+    where = f"sweep of model {sweep.model.name}"
+    expected = (
+        len(sweep.site_ids),
+        len(sweep.seeds),
+        sweep.targets.shape[1],
+        *sweep.seeds.pixels.shape[1:],
+    )
+    if sweep.images.shape != expected:
+        raise InputError(
+            f"{where}: expected images [site, seed, level, height, width, channel] of "
+            f"shape {expected}, found {sweep.images.shape}"
+        )
+    if not sweep.images[..., 0, 0, 0].size:
+        raise InputError(f"{where}: expected at least one lane, found none")
+    for site, targets in zip(sweep.site_ids, sweep.targets, strict=True):
+        if not np.ptp(targets) > 0:
+            raise InputError(
+                f"{where}, site {site}: expected at least two different target levels, "
+                f"found {targets.tolist()}"
+            )
+
+
+def _check_directory(directory: Path, drafts: Sequence[Stimulus]) -> None:
+    """Refuses clashing names, an existing set, and PNGs that are not of this set."""
+    if not drafts:
+        raise InputError(
+            f"{directory}: expected at least one sweep to save, found none"
+        )
+    check_unique(drafts, str(directory))
+    if (directory / TABLE).exists():
+        raise InputError(
+            f"{directory}: expected no stimulus set, found {TABLE}; give another "
+            "directory"
+        )
+    names = {draft.filename for draft in drafts}
+    others = sorted(path.name for path in directory.glob("*.png"))
+    others = [name for name in others if name not in names]
+    if others:
+        raise InputError(
+            f"{directory}: expected no PNGs of another set, found {len(others)}, first "
+            f"{others[0]}; give another directory"
+        )
+
+
+def _save_site(
+    directory: Path,
+    sweep: Sweep,
+    site: int,
+    drafts: Sequence[Stimulus],
+    tolerance: float,
+) -> list[Stimulus]:
+    """Writes, re-reads and judges the stimuli of one site; the memory of one site."""
+    rows = _with_seeds(sweep, site)
+    for draft, pixels in zip(drafts, rows, strict=True):
+        atomic_write(directory / draft.filename, encode_png(pixels))
+    saved = ImageSet(
+        tuple(draft.stimulus_id for draft in drafts),
+        np.stack([read_image(directory / draft.filename) for draft in drafts]),
+    )
+    column = indices_of([sweep.site_ids[site]], sweep.model.site_ids, "sites")[0]
+    predicted = predict(sweep.model, saved)[:, column]
+    span = float(np.ptp(sweep.targets[site]))
+    seeds = np.repeat(sweep.seeds.pixels, sweep.targets.shape[1] + 1, axis=0)
+    return [
+        dataclasses.replace(
+            draft,
+            sha256=sha256_file(directory / draft.filename),
+            **_judged(draft, float(predicted[i]), span, tolerance),
+            **_changes(saved.pixels[i], seeds[i]),
+        )
+        for i, draft in enumerate(drafts)
+    ]
+
+
+def _with_seeds(sweep: Sweep, site: int) -> UInt8[np.ndarray, "png height width 3"]:
+    """The site's images in the order of its drafts: each seed, then its levels."""
+    both = np.concatenate([sweep.seeds.pixels[:, None], sweep.images[site]], axis=1)
+    return both.reshape(-1, *both.shape[2:])
+
+
+def _judged(
+    draft: Stimulus, predicted: float, span: float, tolerance: float
+) -> dict[str, float | bool]:
+    relative_error = abs(predicted - draft.target) / span
+    return {
+        "predicted": predicted,
+        "relative_error": relative_error,
+        "hit": draft.level is None or relative_error <= tolerance,
+    }
+
+
+def _changes(
+    pixels: UInt8[np.ndarray, "height width 3"],
+    seed: UInt8[np.ndarray, "height width 3"],
+) -> dict[str, float]:
+    """How far an image is from its seed, in [0, 1] pixel units, and how clipped."""
+    change: Float[np.ndarray, "height width 3"]
+    change = (pixels.astype(np.float64) - seed.astype(np.float64)) / 255
+    return {
+        "rms": float(np.sqrt(np.mean(change**2))),
+        "linf": float(np.max(np.abs(change))),
+        "clipped": float(np.mean((pixels == 0) | (pixels == 255))),
+    }

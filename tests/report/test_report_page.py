@@ -1,0 +1,238 @@
+"""The page: complete, offline, escaped, and true to the records."""
+
+import base64
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from closed_loop import build
+from PIL import Image
+
+from paramctl_jax.report import summary_table, write_report
+from paramctl_jax.report.gallery import embedded_stimuli
+from paramctl_jax.report.page import page
+from paramctl_jax.types import ControlScore, InputError
+
+VOID = {"meta", "img", "input", "source", "br"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes, ids, and the text of tables and scripts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.open = [], [], []
+        self.rows, self.scripts, self.text = [], [], ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "script" in self.open:
+            self.scripts[-1] += data
+        elif "style" not in self.open:
+            self.text += data
+            if {"td", "th"} & set(self.open):
+                self.rows[-1][-1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.attributes if name == tag]
+
+    def row(self, name):
+        return next(row for row in self.rows if row and row[0] == name)
+
+
+@pytest.fixture(scope="module")
+def report(inputs, tmp_path_factory):
+    return write_report(tmp_path_factory.mktemp("report"), inputs)
+
+
+@pytest.fixture(scope="module")
+def html(report):
+    return report.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def parsed(html):
+    return Page(html)
+
+
+def test_tags_are_balanced_and_ids_unique(parsed):
+    assert parsed.open == []
+    ids = [
+        attributes["id"] for _, attributes in parsed.attributes if "id" in attributes
+    ]
+    assert len(ids) == len(set(ids))
+    anchors = [a["href"].removeprefix("#") for a in parsed.all("a")]
+    assert set(anchors) <= set(ids)
+
+
+def test_nothing_is_fetched(parsed, html):
+    for _, attributes in parsed.attributes:
+        for name in ("src", "srcset", "href", "action", "data", "poster"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:image/", "#"))
+        assert not any(name.startswith("on") for name in attributes)
+    without_images = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", "", html)
+    assert not re.search(r"https?:|//cdn|url\(|@import", without_images)
+    assert "link" not in parsed.tags
+
+
+def test_every_figure_is_written_and_those_of_the_page_are_embedded(
+    report, html, inputs
+):
+    figures = {path.name: path for path in (report.parent / "figures").iterdir()}
+    assert len(figures) == len(inputs.sweeps) + 2
+    for path in figures.values():
+        with Image.open(path) as image:
+            image.load()
+            assert min(image.size) > 300
+    for name in ("encoding_and_control.png", "control_curves_00.png"):
+        assert base64.b64encode(figures[name].read_bytes()).decode() in html
+
+
+def test_every_stimulus_is_embedded_once_as_its_own_file(parsed, inputs):
+    images = {int(a["data-i"]): a for a in parsed.all("img") if "data-i" in a}
+    assert sorted(images) == list(range(len(inputs.stimuli)))
+    for index, stimulus in enumerate(inputs.stimuli.stimuli):
+        data = (inputs.stimuli.directory / stimulus.filename).read_bytes()
+        encoded = images[index]["src"].removeprefix("data:image/png;base64,")
+        assert base64.b64decode(encoded) == data
+
+
+def test_missed_targets_are_flagged(parsed, inputs):
+    flagged = [a for a in parsed.all("td") if a.get("class") == "miss"]
+    missed = [s for s in inputs.stimuli.stimuli if s.level is not None and not s.hit]
+    assert len(flagged) == len(missed) == 4
+
+
+def test_slider_data_are_the_records(parsed, inputs):
+    data = json.loads(parsed.scripts[0])
+    assert data["models"] == list(inputs.models)
+    assert data["sites"] == list(inputs.sites)
+    for entry, stimulus in zip(data["stimuli"], inputs.stimuli.stimuli, strict=True):
+        assert entry["id"] == stimulus.stimulus_id
+        assert data["models"][entry["model"]] == stimulus.model
+        assert data["sites"][entry["site"]] == stimulus.site
+        assert (entry["seed"], entry["level"]) == (stimulus.seed, stimulus.level)
+        assert entry["predicted"] == pytest.approx(stimulus.predicted, abs=1e-5)
+        assert entry["recorded"] == pytest.approx(
+            inputs.recorded[stimulus.stimulus_id], abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("model", ["robust", "standard"])
+def test_table_holds_the_score_record(parsed, inputs, model):
+    score = inputs.score.subjects[""][model]
+    row = parsed.row(model)
+    assert row[1] == "2"
+    assert row[5] == f"{score.control_mean:.2f} ± {score.control_sd:.2f}"
+    assert row[6] == f"[{score.control_ci[0]:.2f}, {score.control_ci[1]:.2f}]"
+    slopes = [site.slope for site in score.sites.values()]
+    assert row[7] == f"{sum(slopes) / 2:.2f}"
+    assert row[8:] == ["6/6", "28/30"]
+    exact = [float(a["data-value"]) for a in parsed.all("td") if "data-value" in a]
+    assert score.control_mean in exact
+    for site in score.sites.values():
+        assert site.control in exact
+        assert site.pooled_r in exact
+
+
+def test_comparison_row(parsed, inputs):
+    row = parsed.row("robust − standard")
+    difference = inputs.score.comparisons[0].difference
+    assert row[1:] == [
+        f"+{difference:.2f}", "[+0.10, +0.40]", "0.25 (min 0.25)", "0.5 (min 0.5)",
+    ]  # fmt: skip
+
+
+HOSTILE = ('<script>alert("m")</script>', 'it\'s "7"&<b>', "../../up $x_1$")
+
+
+def test_hostile_ids_are_text(tmp_path):
+    model, site, seed = HOSTILE
+    inputs = build(
+        tmp_path / "stimuli", {model: 0.8}, (site,), (seed, "plain"), 3,
+        title=model, ground_truth=model, notes=(model,),
+        provenance={model: {"</style>": [model]}},
+    )  # fmt: skip
+    report = write_report(tmp_path / "out", inputs)
+    parsed = Page(report.read_text(encoding="utf-8"))
+    assert parsed.tags.count("script") == 2
+    assert parsed.tags.count("b") == 0
+    assert all(name in parsed.text for name in HOSTILE)
+    assert model not in parsed.scripts[1]
+    assert json.loads(parsed.scripts[0])["models"] == [model]
+    names = {path.parent for path in tmp_path.rglob("*.png")}
+    assert names == {tmp_path / "stimuli", tmp_path / "out" / "figures"}
+
+
+def constant_cup(stimulus, response):
+    return 1.0 if (stimulus.seed, stimulus.model) == ("cup", "standard") else response
+
+
+def test_seed_without_r_is_counted_and_printed(tmp_path):
+    inputs = build(tmp_path / "s", change=constant_cup)
+    parsed = Page(page(inputs, {}, {}))
+    assert parsed.row("standard")[8] == "4/6"
+    seeds = [row for row in parsed.rows if len(row) == 4 and row[0] == "v4_07"][-1]
+    assert seeds[2] == "–"
+    assert "4/6" in summary_table(inputs)
+
+
+def test_unrecorded_stimuli_give_reasons_not_nan(tmp_path):
+    inputs = build(tmp_path / "s", change=lambda s, r: math.nan)
+    parsed = Page(page(inputs, {}, {}))
+    control = parsed.row("robust")[5]
+    assert re.fullmatch("–[a-z]", control)
+    assert "no seed has three recorded levels" in parsed.text
+    assert "72 of 72 stimuli have no recorded response" in parsed.text
+    assert "nan" not in parsed.text.lower()
+    assert json.loads(parsed.scripts[0])["stimuli"][0]["recorded"] is None
+
+
+def test_report_before_the_recordings(tmp_path):
+    inputs = build(tmp_path / "s", recorded={}, n_repeats={}, score=ControlScore({}))
+    report = write_report(tmp_path / "out", inputs)
+    parsed = Page(report.read_text(encoding="utf-8"))
+    assert "no recordings were scored" in parsed.text
+    assert parsed.row("robust")[-1] == "28/30"
+
+
+def test_large_sets_are_reduced_and_say_so(inputs):
+    whole = sum(p.stat().st_size for p in inputs.stimuli.directory.iterdir())
+    originals, remark = embedded_stimuli(inputs, whole)
+    assert remark == ""
+    assert all(uri.startswith("data:image/png") for uri in originals.values())
+    reduced, remark = embedded_stimuli(inputs, whole - 1)
+    assert "JPEG" in remark
+    assert set(reduced) == set(originals)
+    assert sum(map(len, reduced.values())) < sum(map(len, originals.values()))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n"])
+def test_unreadable_png_is_named_and_leaves_no_page(tmp_path, content):
+    inputs = build(tmp_path / "s", {"m": 1.0}, ("a",), ("x",), 3)
+    broken = tmp_path / "s" / "s0002.png"
+    broken.unlink()
+    if content is not None:
+        broken.write_bytes(content)
+    with pytest.raises(InputError, match=r"s0002\.png: expected the PNG of"):
+        write_report(tmp_path / "out", inputs)
+    assert not (tmp_path / "out" / "report.html").exists()

@@ -1,0 +1,93 @@
+"""A tiny sweep with a read-out that can be computed by hand."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from paramctl_jax.types import (
+    Backbone,
+    EncodingEvaluation,
+    EncodingModel,
+    ImageSet,
+    Network,
+    Sweep,
+)
+
+SITES = ("site_a", "site_b")
+SEEDS = ("ant_0001", "bee_0002", "cat_0003")
+GAINS = np.asarray([1.0, -2.0, 0.5])  # of the model's three sites
+
+
+def hand_predict(model: EncodingModel, images: ImageSet) -> np.ndarray:
+    """Mean pixel value in [0, 1], times one gain per site."""
+    means = images.pixels.reshape(len(images), -1).mean(axis=1) / 255
+    return means[:, None] * GAINS[None, : len(model.site_ids)]
+
+
+def make_model(name: str = "small") -> EncodingModel:
+    sites = ("site_x", *SITES)
+    nan = np.full(3, np.nan)
+    evaluation = EncodingEvaluation(sites, nan, nan, nan, nan, nan, nan, (), ())
+    network = Network(SimpleNamespace(), 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    backbone = Backbone(name, network, {}, {"layer": (8, 8, 3)})
+    return EncodingModel(
+        backbone=backbone,
+        readout="layer",
+        site_ids=sites,
+        weights=np.zeros((3, 192)),
+        bias=np.zeros(3),
+        penalty=np.ones(3),
+        evaluation=evaluation,
+    )
+
+
+TARGETS = np.asarray([[-1.3, -1.1, -0.9, -0.7], [0.1, 0.2, 0.3, 0.4]])
+# Grey values off target [site, seed]: below 2 %, near 4 %, far above 5 % of the range.
+OFFSETS = np.asarray([[0, 3, 20], [0, 6, 30]])
+
+
+def make_images(rng: np.random.Generator) -> np.ndarray:
+    """Means that are `OFFSETS` from what reaches `TARGETS`, around them a texture."""
+    texture = np.tile(np.arange(-16, 16), 6)
+    means = np.rint(TARGETS / GAINS[1:, None] * 255)[:, None, :] + OFFSETS[:, :, None]
+    textures = rng.permuted(np.tile(texture, (2, 3, 4, 1)), axis=-1)
+    images = means[..., None] + textures
+    assert images.min() >= 0
+    assert images.max() <= 255
+    return images.reshape(2, 3, 4, 8, 8, 3).astype(np.uint8)
+
+
+def make_sweep(name: str = "small") -> Sweep:
+    """Of the model's sites x, a, b the last two are swept."""
+    rng = np.random.default_rng(0)
+    seeds = ImageSet(SEEDS, rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8))
+    images = make_images(rng)
+    predicted = images.reshape(2, 3, 4, -1).mean(axis=-1) / 255
+    predicted = predicted * GAINS[1:, None, None]
+    start = seeds.pixels.reshape(3, -1).mean(axis=1)[None] / 255 * GAINS[1:, None]
+    return Sweep(
+        model=make_model(name),
+        site_ids=SITES,
+        seeds=seeds,
+        targets=TARGETS.copy(),
+        start=start,
+        images=images,
+        reached=predicted + 0.001,
+        step=np.arange(24).reshape(2, 3, 4),
+        hit=np.ones((2, 3, 4), dtype=bool),
+        stop_reason=np.full((2, 3, 4), "hit", dtype=object),
+        tolerance=np.asarray([0.01, 0.01]),
+    )
+
+
+@pytest.fixture
+def sweep(monkeypatch) -> Sweep:
+    monkeypatch.setattr("paramctl_jax.stimuli.write.predict", hand_predict)
+    return make_sweep()
+
+
+@pytest.fixture
+def other_sweep(sweep) -> Sweep:
+    return dataclasses.replace(sweep, model=make_model("other"))
