@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from paramctl_jax.types import InputError
 
@@ -59,6 +58,13 @@ def _say(message: object) -> int:
     return 1
 
 
-def overrides(holder: Any) -> dict[str, Any]:
-    """The config values given on the command line, for the run's record."""
-    return config_flags.get_override_values(holder)
+def required(**flag_values: Any) -> list[Any]:
+    """The values of flags that a launcher cannot do without, in the order given.
+
+    Raises:
+      InputError: naming the flags that were not given.
+    """
+    missing = [f"--{name}" for name, value in flag_values.items() if value is None]
+    if missing:
+        raise InputError(f"command line: expected {', '.join(missing)}; not given")
+    return list(flag_values.values())

@@ -38,8 +38,14 @@ def lane_key(
     root: PRNGKeyArray, identity: UInt32[Any, " 2"], step: Int[Any, ""]
 ) -> PRNGKeyArray:
     """The key of one step of one lane: the lane's words and the step folded in."""
-    key = jax.random.fold_in(root, identity[0])
-    return jax.random.fold_in(jax.random.fold_in(key, identity[1]), step)
+    lane = jax.random.fold_in(jax.random.fold_in(root, identity[0]), identity[1])
+    return jax.random.fold_in(lane, step)
+
+
+def named_key(root: PRNGKeyArray, *labels: str) -> PRNGKeyArray:
+    """A key for one named purpose, e.g. ``named_key(root, "day1")``."""
+    words = lane_identity(*labels)
+    return jax.random.fold_in(jax.random.fold_in(root, words[0]), words[1])
 
 
 def over_lanes(

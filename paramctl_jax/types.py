@@ -396,8 +396,8 @@ class ControlScore:
     def __str__(self) -> str:
         lines = [
             f"{subject + ' ' if subject else ''}{name}: control "
-            f"{score.control_mean:.3f} ± {score.control_sd:.3f} ({score.n_sites} sites, "
-            f"{score.n_seeds_used} sweeps)"
+            f"{score.control_mean:.3f} ± {score.control_sd:.3f} "
+            f"({score.n_sites} sites, {score.n_seeds_used} sweeps)"
             for subject, models in self.subjects.items()
             for name, score in models.items()
         ]

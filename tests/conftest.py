@@ -6,13 +6,43 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+from functools import partial
+
 import jax
 import pytest
 
+from paramctl_jax.backbones import random_backbone, registry, resnet
+from paramctl_jax.data import load_photographs
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+TINY = "tiny"
 
 
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone():
+    """A small ResNet of width 8 on 32 pixels, with random weights."""
+    build = partial(
+        resnet.ResNet,
+        layers=(1, 1, 1, 1),
+        kind="basic",
+        width=8,
+        halving="pool",
+        stem="small",
+        classes=10,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.REGISTRY, TINY, registry.Spec(build, input_size=32))
+        return random_backbone(TINY, jax.random.key(0), through="layer3")
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """The bundled photographs at 32 pixels."""
+    return load_photographs(32)

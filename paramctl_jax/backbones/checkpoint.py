@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,23 +48,37 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: expected a weights file {' or '.join(SUFFIXES)}")
     try:
-        data = path.read_bytes()
-        if path.suffix == ".safetensors":
-            return dict(safetensors.numpy.load(data))
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        tensors = _parse(path.read_bytes(), path.suffix)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weights file") from error
     except (
         OSError,
         ValueError,
+        KeyError,
         EOFError,
+        zlib.error,
         zipfile.BadZipFile,
         safetensors.SafetensorError,
     ) as error:
         raise InputError(
-            f"{path}: truncated, damaged, or not plain tensors ({error})"
+            f"{path}: truncated, damaged, or not plain float tensors ({error})"
         ) from error
+    wrong = [name for name, tensor in tensors.items() if tensor.dtype.kind not in "fiu"]
+    if wrong:
+        raise InputError(
+            f"{path}: expected tensors of real numbers, found {wrong[0]} of type "
+            f"{tensors[wrong[0]].dtype}"
+        )
+    return tensors
+
+
+def _parse(data: bytes, suffix: str) -> dict[str, np.ndarray]:
+    if suffix == ".safetensors":
+        return dict(safetensors.numpy.load(data))
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("a single array, not an .npz archive")
+        return {name: file[name] for name in file.files}
 
 
 def torch_name(collection: str, path: tuple[str, ...]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
@@ -149,19 +149,30 @@ def random_backbone(
     spec = spec_of(name)
     size = spec.input_size if input_size is None else input_size
     module = spec.build(through=through)
-    init_key, noise_key = jax.random.split(key)
-    variables = jax.jit(module.init)(init_key, jnp.zeros((1, size, size, 3)))
-    leaves, treedef = jax.tree.flatten(variables["batch_stats"])
-    keys = jax.random.split(noise_key, len(leaves))
-    drawn = [
-        leaf * jax.random.uniform(k, leaf.shape, minval=0.5, maxval=1.5)
-        + 0.1 * jax.random.uniform(k, leaf.shape)
-        for leaf, k in zip(leaves, keys, strict=True)
-    ]
-    variables = {**variables, "batch_stats": jax.tree.unflatten(treedef, drawn)}
-    seed = artifacts.sha256_bytes(np.asarray(jax.random.key_data(key)).tobytes())
-    origin = {"file": "random", "sha256": seed}
-    return _backbone(name, spec, module, size, jax.device_get(variables), origin)
+    words = np.asarray(jax.random.key_data(key))
+    # drawn by numpy: compiling one program per shape would take a minute
+    tensors = _draw(checkpoint.shapes(module, size), np.random.default_rng(words))
+    complete = spec.build(through="fc")
+    variables = checkpoint.load_variables(module, complete, size, tensors, "random")
+    origin = {"file": "random", "sha256": artifacts.sha256_bytes(words.tobytes())}
+    return _backbone(name, spec, module, size, variables, origin)
+
+
+def _draw(
+    shapes: Mapping[str, tuple[str, tuple, tuple]], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """He-normal kernels, scales and running variances around 1, the rest around 0."""
+    tensors = {}
+    for name, (_, path, shape) in sorted(shapes.items()):
+        if path[-1] == "kernel":
+            fan_in = math.prod(shape[:-1])
+            drawn = np.sqrt(2 / fan_in) * rng.standard_normal(shape)
+        elif path[-1] in ("scale", "var"):
+            drawn = rng.uniform(0.5, 1.5, shape)
+        else:
+            drawn = 0.1 * rng.standard_normal(shape)
+        tensors[name] = checkpoint.to_torch(drawn.astype(np.float32))
+    return tensors
 
 
 def _backbone(

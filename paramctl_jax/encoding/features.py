@@ -45,8 +45,8 @@ def extract_features(
       ...     "small_standard", jax.random.key(0), input_size=16, through="layer1"
       ... )
       >>> images = ImageSet(("a", "b"), np.zeros((2, 16, 16, 3), np.uint8))
-      >>> features = extract_features(backbone, images, "stem", 2, progress=False)
-      >>> features.shape == (2, np.prod(backbone.readouts["stem"]))
+      >>> features = extract_features(backbone, images, "layer1.0", 2, progress=False)
+      >>> features.shape == (2, np.prod(backbone.readouts["layer1.0"]))
       True
     """
     return extract_readouts(backbone, images, (readout,), batch_size, progress)[readout]

@@ -209,7 +209,7 @@ def _penalty_notes(fit: RidgeFit, site_ids: Sequence[str]) -> list[str]:
     """A choice at the grid's edge may have wanted to go further."""
     notes = []
     for name, edge in (("smallest", fit.penalties[0]), ("largest", fit.penalties[-1])):
-        sites = [site_ids[index] for index in np.flatnonzero(fit.penalty == edge)]
+        sites = [site_ids[int(index)] for index in np.flatnonzero(fit.penalty == edge)]
         if sites and len(fit.penalties) > 1:
             notes.append(
                 f"{len(sites)} of {len(site_ids)} sites chose the {name} penalty "

@@ -125,7 +125,7 @@ class ReportInputs:
         subjects = self.score.subjects
         if self.subject is None and len(subjects) < 2:
             return next(iter(subjects.values()), {})
-        if self.subject not in subjects:
+        if self.subject is None or self.subject not in subjects:
             raise InputError(
                 f"report: subject={self.subject!r} is not scored; name one of "
                 f"{list(subjects)[:10]}"

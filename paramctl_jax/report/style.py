@@ -18,9 +18,9 @@ PALETTE = (
     "#2b76bd",  # blue
     "#dd7a0e",  # orange
     "#12a07c",  # green
-    "#b0569a",  # purple
+    "#b54d8f",  # magenta
     "#56a9dc",  # sky
-    "#8b7a1e",  # olive
+    "#75640f",  # olive
 )
 MARKERS = "oDs^vPX"
 MISSED = "#c8102e"
@@ -65,7 +65,7 @@ def style(theme: Theme) -> Iterator[None]:
         yield
 
 
-def _settings(theme: Theme) -> dict[str, Any]:
+def _settings(theme: Theme) -> dict[Any, Any]:
     return {
         "font.family": "sans-serif",
         "font.sans-serif": ["Arial", "Liberation Sans", "DejaVu Sans"],

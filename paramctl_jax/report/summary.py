@@ -185,6 +185,20 @@ def summary_table(inputs: ReportInputs) -> str:
 
     Returns:
       Lines of text, without a final newline.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from paramctl_jax.report import ReportInputs
+      >>> from paramctl_jax.types import ControlScore, EncodingEvaluation, StimulusSet
+      >>> half = np.asarray([0.5])
+      >>> evaluation = EncodingEvaluation(
+      ...     ("v4_07",), half, half / 2, half, half, half, half, ("a",), ("b",)
+      ... )
+      >>> stimuli = StimulusSet(Path("stimuli"), ())
+      >>> score = ControlScore({})
+      >>> inputs = ReportInputs("A", {"m": evaluation}, stimuli, {}, score)
+      >>> print(summary_table(inputs).splitlines()[-2])
+      (a) no recordings were scored
     """
     rows = model_rows(inputs)
     reasons = footnotes(rows)

@@ -217,7 +217,8 @@ def _check(
 
 
 def _move(state: LaneState, gradient: Array, gain: Float[Array, ""]) -> LaneState:
-    direction, adam = _ADAM.update(gradient, state.adam)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to its int32 step
+        direction, adam = _ADAM.update(gradient, state.adam)
     theta = state.theta - gain * direction
     return state.replace(theta=theta, adam=adam, step=state.step + 1)
 

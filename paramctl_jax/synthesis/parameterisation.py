@@ -73,7 +73,8 @@ def decode(theta: Theta, seed: Image, prior: Float[Array, "size half"]) -> Image
     clipped = jnp.clip(seed, _EPSILON, 1 - _EPSILON)
     logit = jnp.log(clipped) - jnp.log1p(-clipped)
     residual = seed - jax.nn.sigmoid(logit)
-    spectrum = prior[..., None] * jax.lax.complex(theta[0], theta[1])
+    scaled = theta * prior[None, :, :, None]
+    spectrum = jax.lax.complex(scaled[0], scaled[1])
     change = jnp.fft.irfft2(spectrum, s=(size, size), axes=(0, 1), norm="ortho")
     colour = jnp.asarray(COLOUR, jnp.float32)
     shifted = logit + jnp.matmul(change, colour, precision="highest")

@@ -1,7 +1,16 @@
-"""One closed loop, built once for all tests of the report."""
+"""One closed loop for all tests of the report; figures at low resolution."""
 
 import pytest
 from closed_loop import build
+
+from paramctl_jax.report import style
+
+
+@pytest.fixture(scope="session", autouse=True)
+def coarse_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 72)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -181,7 +181,7 @@ def lab(colour, vision):
 def test_model_colours_are_distinct_to_colour_blind_readers(vision):
     seen = [lab(colour, vision) for colour in PALETTE]
     apart = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
-    assert min(apart) > 12
+    assert min(apart) > 15
     assert np.linalg.norm(seen[0] - seen[1]) > 60
 
 

@@ -38,7 +38,10 @@
   const shown = () => at().filter((s) => s.seed === seed.value && (model.value === "all" || s.model === Number(model.value)));
   const levels = () => [...new Set(shown().filter((s) => s.level !== null).map((s) => s.level))].sort((a, b) => a - b);
 
-  function pane(stimulus, label, colour) {
+  // One image with its numbers. The seed image is one pane for all models, each of which
+  // predicts it, and each of whose seed rows was recorded, for itself: `same` holds them.
+  function pane(same, label, colour) {
+    const stimulus = same[0];
     const box = element("div", "pane" + (stimulus.level !== null && !stimulus.hit ? " miss" : ""));
     const name = element("div", "name");
     const tag = element("span", colour ? "model" : "muted", label);
@@ -51,13 +54,21 @@
     frame.append(image);
     const facts = element("dl");
     const units = data.units ? " " + data.units : "";
-    const rows = [
-      ["target", stimulus.level === null ? "none" : text(stimulus.target) + units],
-      ["predicted", text(stimulus.predicted) + units],
-      ["recorded", stimulus.recorded === null ? "–" : text(stimulus.recorded) + units],
-    ];
-    if (stimulus.repeats !== null) rows.push(["repeats", String(stimulus.repeats)]);
-    for (const [term, value] of rows) facts.append(element("dt", "", term), element("dd", "", value));
+    const value = (number) => (number === null ? "–" : text(number) + units);
+    const row = (term, content, model) => {
+      const name = element("dt", model === undefined ? "" : "of", term);
+      if (model !== undefined) {
+        name.style.setProperty("--c", data.colours[model]);
+        name.title = data.models[model];
+      }
+      facts.append(name, element("dd", "", content));
+    };
+    row("target", stimulus.level === null ? "none" : value(stimulus.target));
+    for (const key of ["predicted", "recorded"]) {
+      for (const s of same) row(key, value(s[key]), same.length > 1 ? s.model : undefined);
+    }
+    const repeats = [...new Set(same.map((s) => s.repeats))].filter((n) => n !== null);
+    if (repeats.length) row("repeats", repeats.join(", "));
     box.append(name, frame, facts);
     return box;
   }
@@ -111,10 +122,10 @@
     level.max = Math.max(steps.length - 1, 0);
     const now = steps[Number(level.value)];
     const current = shown().filter((s) => s.level === now);
-    const start = shown().find((s) => s.level === null);
+    const start = shown().filter((s) => s.level === null);
     find("panes").replaceChildren(
-      ...(start ? [pane(start, "seed image", null)] : []),
-      ...current.map((s) => pane(s, data.models[s.model], data.colours[s.model])),
+      ...(start.length ? [pane(start, "seed image", null)] : []),
+      ...current.map((s) => pane([s], data.models[s.model], data.colours[s.model])),
     );
     const targets = [...new Set(current.map((s) => text(s.target)))];
     find("level-text").textContent = `${Number(level.value) + 1} of ${steps.length}` + (targets.length === 1 ? `: ${targets[0]} ${data.units}` : "");

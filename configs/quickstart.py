@@ -1,0 +1,60 @@
+"""The whole loop in minutes: two small networks, an in-silico subject, photographs.
+
+    python -m launch.pipeline --config=configs/quickstart.py --workdir=runs/quickstart
+
+Any setting can be changed on the command line, e.g. ``--config.sites.count=5``. Each
+section holds the keyword arguments of one library call.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Two models x 4 sites x 4 seed images x 7 target levels."""
+    config = ml_collections.ConfigDict()
+    config.title = "Quickstart: a standard and a robust network"
+    config.seed = 0
+    config.models = ("small_standard", "small_robust")
+
+    # load_images: "bundled", or a folder or archive; size None keeps theirs.
+    config.images = {"source": "bundled", "size": 112}
+    # Stimulus ids of the seed images; held out from the fit.
+    config.seeds = ("elephant_0006", "kangaroo_0003", "lotus_0005", "rooster_0003")
+
+    # linear_subject: random read-outs of a network that is neither model. Set
+    # config.subject to None and give files in config.recordings for a real experiment.
+    config.subject = {
+        "backbone": "small_subject_robust",
+        "readout": "layer3.0",
+        "n_sites": 12,
+        "components": 30,
+        "ncsnr": (0.4, 2.0),
+    }
+    config.recordings = {"day1": "", "day2": ""}
+    config.presentation = {"day1_repeats": 8, "day2_repeats": 4}
+
+    # top_sites, fit_encoding, target_levels
+    config.sites = {"count": 4}
+    config.encoding = {
+        "readout": "layer4.0",
+        "basis": "pca",
+        "components": 200,
+        "test_fraction": 0.2,
+    }
+    config.levels = {"count": 7, "extend": (0.25, 0.5)}
+
+    # accentuate
+    config.synthesis = {
+        "crops": 4,
+        "crop_size": (0.9, 0.95),
+        "noise": 0.05,
+        "learning_rate": 0.05,
+        "gamma": 1.0,
+        "max_steps": 200,
+        "tolerance": 0.005,
+        "slots": 16,
+    }
+
+    # control_score
+    config.scoring = {"n_bootstrap": 10_000, "random_seed": 0}
+    return config

@@ -1,0 +1,13 @@
+"""Accentuate the seed images along every encoding axis; write the stimulus set.
+
+    python -m launch.accentuate --config=configs/quickstart.py --workdir=runs/m1 \
+        --config.synthesis.crops=8
+
+Reads ``encoding/``; writes ``levels.json`` and ``stimuli/``.
+"""
+
+from launch import _stage
+from paramctl_jax import pipeline
+
+if __name__ == "__main__":
+    _stage.run(pipeline.accentuate)

@@ -1,0 +1,13 @@
+"""The whole loop on one command.
+
+    python -m launch.pipeline --config=configs/quickstart.py --workdir=runs/quickstart
+
+Ends by printing the encoding and control table and the path of ``report.html``. The
+same command again continues an interrupted run.
+"""
+
+from launch import _stage
+from paramctl_jax import pipeline
+
+if __name__ == "__main__":
+    _stage.run(pipeline.run_stages)
