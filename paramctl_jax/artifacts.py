@@ -171,7 +171,9 @@ def claim_directory(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"{workdir}: expected a directory, found a file")
     if run_file.exists():
-        _refuse_other_config(workdir, read_json(run_file).get("config"), config)
+        run = read_json(run_file)
+        old = run.get("config") if isinstance(run, Mapping) else None
+        _refuse_other_config(workdir, old, config)
     elif workdir.exists() and any(workdir.iterdir()):
         raise InputError(
             f"{workdir}: not empty and without a {RUN_FILE}; give an empty or a new "
@@ -183,12 +185,13 @@ def claim_directory(workdir: str | Path, config: Mapping[str, Any]) -> Path:
 
 
 def _refuse_other_config(workdir: Path, old: Any, new: Mapping[str, Any]) -> None:
-    old_values = dict(_leaves(old or {}))
-    new_values = dict(_leaves(json.loads(to_json(new))))
+    there = dict(_leaves(old))
+    now = dict(_leaves(json.loads(to_json(new))))
     differing = [
-        f"{name} ({old_values.get(name)!r} there, {new_values.get(name)!r} now)"
-        for name in sorted(old_values.keys() | new_values.keys())
-        if old_values.get(name) != new_values.get(name)
+        f"{name or 'config'} ({there.get(name, 'nothing')} there, "
+        f"{now.get(name, 'nothing')} now)"
+        for name in sorted(there.keys() | now.keys())
+        if there.get(name) != now.get(name)
     ]
     if differing:
         raise InputError(
@@ -197,9 +200,10 @@ def _refuse_other_config(workdir: Path, old: Any, new: Mapping[str, Any]) -> Non
         )
 
 
-def _leaves(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(tree, Mapping):
-        return [(prefix, tree)]
+def _leaves(tree: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Dotted names and JSON texts, which compare NaN, 1 and true as a reader would."""
+    if not isinstance(tree, Mapping) or (prefix and not tree):
+        return [(prefix, json.dumps(tree))]
     return [
         leaf
         for name, value in tree.items()

@@ -26,6 +26,8 @@ from paramctl_jax.types import ImageSet, InputError, Network
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_PIXELS = 50_000_000
+# Multiplied, not divided by 255: compilers replace a division by what they find faster.
+_LEVEL = np.float32(1 / 255)
 
 
 def decode_image(data: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]:
@@ -68,8 +70,10 @@ def decode_image(data: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def _as_rgb(image: Image.Image, name: str) -> Image.Image:
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode in ("P", "L", "RGB") and "transparency" in image.info:
+        image = image.convert("RGBA")  # one colour or palette entry is transparent
+    elif image.mode == "P":
+        image = image.convert("RGB")
     if image.mode in ("LA", "RGBA"):
         lowest = np.asarray(image)[..., -1].min()
         if lowest < 255:
@@ -203,10 +207,19 @@ def _archive_members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
                     if stream is not None and _is_image(member.name):
                         data = stream.read()
                         yield member.name, lambda data=data: data
+                _check_end(archive)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise InputError(
             f"{source}: truncated or damaged archive ({error}); copy it again"
         ) from error
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """A whole archive ends with zeros; `tarfile` takes a cut between members for it."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise EOFError("its end is missing")
 
 
 def _is_image(name: str) -> bool:
@@ -214,13 +227,13 @@ def _is_image(name: str) -> bool:
 
 
 def to_float(pixels: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """8-bit values as float32 in [0, 1], the same division everywhere."""
-    return pixels.astype(np.float32) / np.float32(255)
+    """8-bit values as float32 in [0, 1]; the bits are those of `quantise`."""
+    return pixels.astype(np.float32) * _LEVEL
 
 
 def quantise(images: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """Rounds [0, 1] floats to the 256 levels of an 8-bit file, half to even."""
-    return jnp.round(jnp.clip(images, 0, 1) * 255) / 255
+    return jnp.round(jnp.clip(images, 0, 1) * 255) * _LEVEL
 
 
 def resize(

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -131,12 +132,20 @@ def test_truncated_jpeg_is_refused():
         images.decode_image(data[: len(data) // 2], "x.jpg")
 
 
-@pytest.mark.parametrize("side", [8_000, 20_000])  # warning and error of Pillow's
+def claiming(side):
+    """A small PNG whose header claims a large square."""
+    data = bytearray(png(GREY))
+    data[16:24] = side.to_bytes(4) * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("side", [8_000, 12_000, 20_000])  # ours, Pillow's two
 def test_bomb_is_refused_before_it_is_decoded(side, monkeypatch):
     def load(self):
         raise AssertionError("decoded")
 
-    data = encode(Image.new("1", (side, side)))
+    data = claiming(side)
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
     with pytest.raises(InputError, match=r"x: .*pixels"):
         images.decode_image(data, "x")
@@ -255,13 +264,26 @@ def test_broken_member_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_truncated_archive(kind, tmp_path):
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.9])
+def test_truncated_archive(kind, part, tmp_path):
     files = {f"{i}.png": photograph(40, 40, i) for i in range(4)}
     source = make_source(tmp_path, kind, files, junk=False)
-    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    # a tar is padded with zeros to 20 blocks of 512: cut what comes before them
+    data = source.read_bytes().rstrip(b"\0")
+    source.write_bytes(data[: int(part * len(data))])
     with pytest.raises(InputError, match="truncated") as error:
         images.load_images(source)
     assert str(error.value).startswith(str(source))
+
+
+def test_tar_cut_between_two_members(tmp_path):
+    # nothing but the missing end tells it from a smaller archive
+    source = make_source(tmp_path, "tar", junk=False)
+    with tarfile.open(source) as archive:
+        second = archive.getmembers()[1].offset
+    source.write_bytes(source.read_bytes()[:second])
+    with pytest.raises(InputError, match="its end is missing"):
+        images.load_images(source)
 
 
 def test_missing_source_and_wrong_kind(tmp_path):
@@ -278,8 +300,8 @@ def test_resize_is_pillows_to_one_level(side, to):
     found = images.resize(jnp.asarray(images.to_float(pixels)), to)
     expected = Image.fromarray(pixels).resize((to, to), Image.BILINEAR)
     difference = np.abs(np.asarray(found) * 255 - np.asarray(expected, np.float64))
-    assert difference.max() <= 1.0
-    assert difference.mean() < 0.3  # Pillow rounds, twice
+    assert difference.max() < 1.001
+    assert difference.mean() < 0.4  # Pillow rounds, twice
 
 
 def test_resize_to_the_same_side_changes_nothing():
@@ -332,10 +354,12 @@ def test_quantise_rounds_and_clips(value, level):
     assert float(found) == np.float32(level) / np.float32(255)
 
 
-def test_quantise_rounds_halves_to_even():
-    # 127.5 is exact; 0.5 and 2.5 levels are the float32 values that multiply to halves
-    halves = jnp.asarray([0.5, 1.5, 2.5, 127.5], jnp.float32) / 255
-    exact = np.asarray(halves * 255) % 1 == 0.5
-    assert exact.all()
-    expected = np.float32([0, 2, 2, 128]) / np.float32(255)
-    np.testing.assert_array_equal(images.quantise(halves), expected)
+@pytest.mark.parametrize("level", [0, 2, 62, 127, 200, 254])
+def test_quantise_rounds_halves_to_even(level):
+    half = np.float32(level + 0.5)
+    near = half / np.float32(255)
+    near = (near + np.spacing(near) * np.arange(-2, 3)).astype(np.float32)
+    exact = near[near * np.float32(255) == half]
+    assert exact.size  # some float32 is exactly between two levels
+    found = np.asarray(images.quantise(jnp.asarray(exact))) * 255
+    np.testing.assert_array_equal(np.round(found), level + level % 2)

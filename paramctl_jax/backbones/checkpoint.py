@@ -12,6 +12,7 @@ them is executed. Names are torchvision's; one rule maps them to Flax variables:
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -56,6 +57,8 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         ValueError,
         KeyError,
         EOFError,
+        SyntaxError,
+        tokenize.TokenError,
         zlib.error,
         zipfile.BadZipFile,
         safetensors.SafetensorError,
@@ -75,9 +78,10 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
 def _parse(data: bytes, suffix: str) -> dict[str, np.ndarray]:
     if suffix == ".safetensors":
         return dict(safetensors.numpy.load(data))
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("a single array, not an .npz archive")
+    file = np.load(io.BytesIO(data), allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise ValueError("a single array, not an .npz archive")
+    with file:
         return {name: file[name] for name in file.files}
 
 

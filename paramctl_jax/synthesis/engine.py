@@ -20,11 +20,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
 
-from paramctl_jax import images, lanes
+from paramctl_jax import lanes
+from paramctl_jax.encoding import predict_pixels
 from paramctl_jax.synthesis import augmentation
 from paramctl_jax.synthesis.parameterisation import (
     decode,
@@ -71,6 +73,9 @@ class Settings:
                 raise InputError(f"synthesis settings: {problem}")
 
 
+Leaf = Array | np.ndarray  # the same record on the device and on the host
+
+
 @struct.dataclass
 class Shared:
     """What all lanes of a sweep share; replicated on every device.
@@ -106,15 +111,15 @@ class LaneState:
       best_step: when it was found.
     """
 
-    theta: Float[Array, "*slot 2 size half 3"]
+    theta: Float[Leaf, "*slot 2 size half 3"]
     adam: PyTree
-    step: Int[Array, "*slot"]
-    done: Bool[Array, "*slot"]
-    finite: Bool[Array, "*slot"]
-    start: Float[Array, "*slot"]
-    best: UInt8[Array, "*slot size size 3"]
-    best_prediction: Float[Array, "*slot"]
-    best_step: Int[Array, "*slot"]
+    step: Int[Leaf, "*slot"]
+    done: Bool[Leaf, "*slot"]
+    finite: Bool[Leaf, "*slot"]
+    start: Float[Leaf, "*slot"]
+    best: UInt8[Leaf, "*slot size size 3"]
+    best_prediction: Float[Leaf, "*slot"]
+    best_step: Int[Leaf, "*slot"]
 
 
 Lane = Mapping[str, Any]
@@ -159,18 +164,19 @@ def _step(
     state = _select(lane["fresh"], initial_state(size), state)
     limit = 0.5 * min(1.0, network.input_size / size)
     prior = jnp.asarray(frequency_prior(size, settings.gamma, limit), jnp.float32)
-    axis, bias = shared.weights[lane["site"]], shared.bias[lane["site"]]
+    axis = shared.weights[lane["site"]][None]
+    bias = shared.bias[lane["site"]][None]
 
-    def predict(normal: Float[Array, "b h w 3"]) -> Float[Array, " b"]:
-        out = network.module.apply(shared.variables, normal)[readout]
-        out = out if out.ndim == 2 else out.transpose(0, 3, 1, 2)
-        features = out.reshape(out.shape[0], -1)
-        return jnp.matmul(features, axis, precision="highest") + bias
+    def predict(pixels: Float[Array, "image h w 3"]) -> Float[Array, " image"]:
+        predicted = predict_pixels(
+            network, shared.variables, axis, bias, pixels, readout
+        )
+        return predicted[:, 0]
 
     image = decode(state.theta, seed, prior)
     pixels = jnp.round(image * 255).astype(jnp.uint8)
     quantised = pixels.astype(jnp.float32) / 255
-    prediction = predict(images.prepare(quantised[None], network))[0]
+    prediction = predict(quantised[None])[0]
     error = prediction - lane["target"]
 
     def loss(theta: Array) -> Float[Array, ""]:
@@ -182,7 +188,7 @@ def _step(
             noise=settings.noise,
             size=network.input_size,
         )
-        return jnp.sign(error) * predict(images.normalise(crops, network)).mean()
+        return jnp.sign(error) * predict(crops).mean()
 
     gradient = jax.grad(loss)(state.theta)
     checked = _check(settings, state, lane, pixels, prediction, gradient)

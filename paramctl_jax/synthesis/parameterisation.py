@@ -4,13 +4,14 @@
     D(theta) = irfft2( a * (theta_re + i theta_im) ),   a(f) = 1 / max(f, f_min)^gamma
 
 ``x(0)`` is the seed image itself: ``rho = x0 - sigmoid(logit(clip(x0)))`` puts back
-what the clipped logit loses at black and white. The prior `a` acts in the forward map; on
-the gradient alone it would be divided out by Adam. Frequencies above the network's own
-Nyquist limit are switched off, for the network sends them no gradient and Adam would
-fill them with noise. Re and im are separate real arrays, so that Adam treats them as
-torch's peers do and not as one complex modulus.
+what the clipped logit loses at black and white. The prior `a` acts in the forward map;
+on the gradient alone it would be divided out by Adam. Frequencies above the network's
+own Nyquist limit are switched off, for the network sends them no gradient and Adam
+would fill them with noise. Re and im are separate real arrays, so that Adam sees two
+coordinates and not one complex modulus.
 
-Sources: methods P1; colour matrix after Lucid (Olah et al. 2017).
+Sources: preconditioning and exact seeds are this project's; the colour matrix is
+Lucid's (Olah et al. 2017).
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ adversarial training of Wong, Rice and Kolter 2020 (FGSM-RS).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -33,16 +33,19 @@ class Attack:
       step_size: of one step, as a fraction of the radius.
     """
 
-    norm: Literal["none", "linf", "l2"] = "none"
+    norm: str = "none"
     epsilon: float = 0.0
     steps: int = 1
     step_size: float = 1.25
 
     def __post_init__(self):
-        if self.norm not in NORMS or self.epsilon < 0 or self.steps < 1:
+        numbers = (self.epsilon, self.step_size)
+        fine = all(0 <= number < math.inf for number in numbers) and self.steps >= 1
+        if self.norm not in NORMS or not fine:
             raise InputError(
-                f"attack: expected norm in {NORMS}, epsilon >= 0 and steps >= 1, found "
-                f"norm={self.norm!r}, epsilon={self.epsilon}, steps={self.steps}"
+                f"attack: expected norm in {NORMS}, epsilon and step_size >= 0 and "
+                f"steps >= 1, found norm={self.norm!r}, epsilon={self.epsilon}, "
+                f"step_size={self.step_size}, steps={self.steps}"
             )
 
 

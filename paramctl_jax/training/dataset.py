@@ -53,13 +53,16 @@ def load_labelled(source: str, size: int) -> dict[str, LabelledImages]:
     if source.startswith("tfds:"):
         return _load_tfds(source.removeprefix("tfds:"), size)
     found: dict[str, list[tuple[str, np.ndarray]]] = {}
+    is_folder = Path(source).is_dir()
     for name, read in sorted(images.members(source), key=lambda member: member[0]):
-        path = PurePosixPath(Path(name).as_posix())
+        inside = Path(name).relative_to(source) if is_folder else Path(name)
+        path = PurePosixPath(inside.as_posix())
         if len(path.parts) < 2:
-            raise InputError(f"{source}: {name} lies in no class folder (CLASS/FILE)")
+            raise InputError(f"{source}: {path} lies in no class folder (CLASS/FILE)")
         split = path.parts[-3] if len(path.parts) > 2 else ""
         split = split if split in (TRAIN, VALIDATION) else ""
-        pixels = images.fit_square(images.decode_image(read(), name), size)
+        label = name if is_folder else f"{source}:{name}"
+        pixels = images.fit_square(images.decode_image(read(), label), size)
         found.setdefault(split, []).append((path.parts[-2], pixels))
     return _split(found, source)
 
@@ -122,14 +125,21 @@ def _load_tfds(name: str, size: int) -> dict[str, LabelledImages]:
             f"tfds:{name}: expected a prepared dataset with splits train and "
             f"validation (or test) and features image, label ({error})"
         ) from error
-    return {k: _from_records(records, classes, size) for k, records in sources.items()}
+    return {k: _from_records(name, v, classes, size) for k, v in sources.items()}
 
 
-def _from_records(records: Any, classes: tuple[str, ...], size: int) -> LabelledImages:
+def _from_records(
+    name: str, records: Any, classes: tuple[str, ...], size: int
+) -> LabelledImages:
     pixels, labels = [], []
     for index in range(len(records)):
         record = records[index]
         image = np.asarray(record["image"])
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+            raise InputError(
+                f"tfds:{name}: record {index} has an image {image.shape} of "
+                f"{image.dtype}; expected 8-bit grey or RGB"
+            )
         rgb = np.broadcast_to(image, (*image.shape[:2], 3))
         pixels.append(images.fit_square(np.ascontiguousarray(rgb), size))
         labels.append(int(record["label"]))

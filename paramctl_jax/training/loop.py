@@ -11,7 +11,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from paramctl_jax.backbones import checkpoint
 from paramctl_jax.training.attack import Attack, perturb
 from paramctl_jax.training.dataset import TRAIN, VALIDATION, LabelledImages
 from paramctl_jax.training.evaluate import accuracy
-from paramctl_jax.types import Network
+from paramctl_jax.types import InputError, Network
 
 Images = Float[Array, "image height width 3"]
 Labels = Int[Array, " image"]
@@ -105,7 +105,11 @@ def train(
 
     Returns:
       The trained state. Equal arguments give an equal state, interrupted or not.
+
+    Raises:
+      InputError: a recipe that does not fit the images or the network.
     """
+    _check(recipe, network, data[TRAIN])
     steps = len(data[TRAIN]) // recipe.batch_size
     optimizer = _optimizer(recipe, steps * recipe.epochs)
     state = _initial(network, optimizer, jax.random.key(seed))
@@ -125,6 +129,28 @@ def train(
     return state
 
 
+def _check(recipe: Recipe, network: Network, part: LabelledImages) -> None:
+    size = network.input_size
+    checks = {
+        f"epochs={recipe.epochs}, expected at least 1": recipe.epochs >= 1,
+        f"batch_size={recipe.batch_size}, expected 1 to {len(part)} (all training "
+        "images)": 1 <= recipe.batch_size <= len(part),
+        f"small_crop={recipe.small_crop}, expected an even number up to {size}": (
+            2 <= recipe.small_crop <= size and recipe.small_crop % 2 == 0
+        ),
+        f"pad={recipe.pad}, expected 0 to {size - 1}": 0 <= recipe.pad < size,
+        f"images of {part.pixels.shape[1]} pixels, expected {size}": (
+            part.pixels.shape[1] == size
+        ),
+        f"{len(part.classes)} classes, expected {network.module.classes}": (
+            len(part.classes) == network.module.classes
+        ),
+    }
+    for problem, fine in checks.items():
+        if not fine:
+            raise InputError(f"training recipe: {problem}")
+
+
 def _manager(folder: Path) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=2, create=True, cleanup_tmp_directories=True
@@ -132,6 +158,7 @@ def _manager(folder: Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
 
+@lru_cache(maxsize=8)  # equal recipes give equal objects, hence one compiled step
 def _optimizer(recipe: Recipe, total: int) -> optax.GradientTransformation:
     rising = int(recipe.warmup * total)
     peak = recipe.learning_rate
@@ -156,10 +183,15 @@ def _kernels(params: PyTree) -> PyTree:
 def _initial(
     network: Network, optimizer: optax.GradientTransformation, key: PRNGKeyArray
 ) -> TrainState:
-    size = network.input_size
-    variables = jax.jit(network.module.init)(key, jnp.zeros((1, size, size, 3)))
+    variables = _init(network, key)
     params, stats = variables["params"], variables["batch_stats"]
     return TrainState(jnp.int32(0), params, stats, optimizer.init(params))
+
+
+@partial(jax.jit, static_argnums=0)
+def _init(network: Network, key: PRNGKeyArray) -> PyTree:
+    shape = (1, network.input_size, network.input_size, 3)
+    return network.module.init(key, jnp.zeros(shape))
 
 
 def _epoch(

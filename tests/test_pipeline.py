@@ -1,0 +1,251 @@
+"""The stages in one directory: a small real run, its continuation, and bad input."""
+
+import importlib.util
+import json
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+
+from paramctl_jax import pipeline
+from paramctl_jax.artifacts import sha256_file
+from paramctl_jax.backbones import checkpoint, random_backbone, registry, resnet
+from paramctl_jax.data import photographs_path
+from paramctl_jax.recordings import load_recordings, save_recordings
+from paramctl_jax.scoring import read_table, score_table, scores_to_json
+from paramctl_jax.stimuli import load_stimuli
+from paramctl_jax.types import InputError, Recordings
+
+NETS = ("net_a", "net_b", "net_subject")
+
+
+def quickstart():
+    """The quickstart's settings as a plain mapping."""
+    path = Path(__file__).parents[1] / "configs" / "quickstart.py"
+    spec = importlib.util.spec_from_file_location("quickstart", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config().to_dict()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nets(tmp_path_factory):
+    """Three registered networks of one small architecture, with random weights."""
+    build = partial(
+        resnet.ResNet,
+        layers=(1, 1, 1, 1),
+        kind="basic",
+        width=8,
+        halving="pool",
+        stem="small",
+        classes=10,
+    )
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARAMCTL_WEIGHTS", str(folder))
+        for number, name in enumerate(NETS):
+            patch.setitem(registry.REGISTRY, name, registry.Spec(build, input_size=32))
+            random = random_backbone(name, jax.random.key(number))
+            tensors = checkpoint.to_tensors(random.variables)
+            data = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
+            (folder / f"{name}.safetensors").write_bytes(safetensors.numpy.save(data))
+        yield folder
+
+
+def small_config(**changes):
+    config = quickstart()
+    config["models"] = NETS[:2]
+    config["images"]["size"] = 32
+    config["seeds"] = ("elephant_0006", "lotus_0005")
+    config["subject"] |= {"backbone": NETS[2], "readout": "layer2.0", "n_sites": 3}
+    config["subject"] |= {"components": 10}
+    config["sites"]["count"] = 2
+    config["encoding"] |= {"readout": "layer2.0", "components": 50}
+    config["levels"]["count"] = 3
+    config["synthesis"] |= {"slots": 6, "max_steps": 60, "crops": 2}
+    config["scoring"]["n_bootstrap"] = 200
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        if key:
+            config[section][key] = value
+        else:
+            config[section] = value
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(nets, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "small"
+    run = pipeline.open_run(small_config(), workdir, progress=False)
+    return workdir, *pipeline.run_stages(run)
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Digests of all results; run.json alone may name the time and place."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(folder)): sha256_file(path)
+        for path in files
+        if path.name != "run.json"
+    }
+
+
+def test_every_stage_leaves_its_files(finished):
+    workdir, table, report = finished
+    assert report == workdir / "report.html"
+    assert {p.name for p in workdir.iterdir()} == {
+        "run.json",
+        "recordings",
+        "encoding",
+        "levels.json",
+        "stimuli",
+        "control_table.csv",
+        "scores.json",
+        "figures",
+        "report.html",
+    }
+    assert len(load_stimuli(workdir / "stimuli")) == 2 * 2 * 2 * (3 + 1)
+    for name in NETS[:2]:
+        assert name in table
+    sites = json.loads((workdir / "encoding" / "sites.json").read_text())
+    assert sorted(s["status"] for s in sites.values())[:2] == ["chosen", "chosen"]
+
+
+def test_the_control_table_gives_the_same_scores(finished):
+    workdir, *_ = finished
+    again = score_table(read_table(workdir / "control_table.csv"), n_bootstrap=200)
+    stored = json.loads((workdir / "scores.json").read_text())
+    assert scores_to_json(again)["subjects"] == stored["subjects"]
+
+
+def test_the_same_command_again_changes_nothing(finished):
+    workdir, *_ = finished
+    before = tree(workdir)
+    pipeline.run_stages(pipeline.open_run(small_config(), workdir, progress=False))
+    assert tree(workdir) == before
+
+
+def test_lost_results_are_made_again_equal(finished):
+    """Interrupted after any stage, a run continues to the same bytes."""
+    workdir, *_ = finished
+    before = tree(workdir)
+    (workdir / "stimuli" / "stimulus_set.csv").unlink()
+    (workdir / "recordings" / "day2.npz").unlink()
+    (workdir / "report.html").unlink()
+    pipeline.run_stages(pipeline.open_run(small_config(), workdir, progress=False))
+    assert tree(workdir) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ("net_a", "resnet5")}, "did you mean 'resnet50'"),
+        ({"models": ("resnet50",)}, "no weights found; put resnet50"),
+        ({"encoding__readout": "layer9.0"}, "unknown readout of net_a 'layer9.0'"),
+        ({"subject__readout": "layer3"}, "did you mean 'layer3.0'"),
+        ({"seeds": ("unicorn_0001",)}, "unicorn_0001"),
+        ({"images__source": "nowhere"}, "nowhere: expected a folder"),
+        ({"sites__count": 9}, "count: expected 1 to 3"),
+    ],
+)
+def test_bad_settings_end_in_one_line(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        pipeline.fit(
+            pipeline.open_run(small_config(**changes), tmp_path / "run", False)
+        )
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "encoding").exists()
+
+
+def test_another_runs_directory_is_refused_before_anything(finished):
+    workdir, *_ = finished
+    before = tree(workdir)
+    with pytest.raises(InputError, match=r"holds another run.*levels\.count"):
+        pipeline.open_run(small_config(levels__count=5), workdir, progress=False)
+    assert tree(workdir) == before
+
+
+@pytest.fixture
+def photographs_folder(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"image_{number:02d}.png")
+    return folder
+
+
+def real(folder, day1, **changes):
+    """Settings of a lab with its own images and recordings."""
+    return small_config(
+        subject=None,
+        images__source=str(folder),
+        seeds=("image_03",),
+        recordings__day1=str(day1),
+        **changes,
+    )
+
+
+def recordings_of(names, n_sites=4):
+    responses = np.random.default_rng(1).normal(size=(len(names), n_sites, 3))
+    responses += np.linspace(-2, 2, len(names))[:, None, None]
+    sites = tuple(f"v4_{site}" for site in range(n_sites))
+    return Recordings(responses, tuple(names), sites)
+
+
+def test_unusable_sites_are_left_out_with_a_reason(photographs_folder, tmp_path):
+    names = [f"image_{number:02d}" for number in range(30)]
+    day1 = recordings_of(names)
+    day1.responses[5, 1] = np.nan
+    day1.responses[:, 2] = 1.0
+    save_recordings(tmp_path / "day1.npz", day1)
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    run = pipeline.open_run(config, tmp_path / "run", progress=False)
+    pipeline.fit(run)
+    sites = json.loads((tmp_path / "run" / "encoding" / "sites.json").read_text())
+    assert sites["v4_0"]["status"] == sites["v4_3"]["status"] == "chosen"
+    assert "image_05" in sites["v4_1"]["status"]
+    assert "zero variance" in sites["v4_2"]["status"]
+    assert [m.site_ids for m in run.models()] == [run.models()[0].site_ids] * 2
+
+
+def test_recordings_of_other_images_are_refused(photographs_folder, tmp_path):
+    day1 = recordings_of([f"image_{number:02d}" for number in range(29)])
+    save_recordings(tmp_path / "day1.npz", day1)
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    run = pipeline.open_run(config, tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match=r"29 recorded stimuli, 30 images.*image_29"):
+        pipeline.fit(run)
+
+
+def test_missing_recordings_and_truncated_images_name_the_file(
+    photographs_folder, tmp_path
+):
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    run = pipeline.open_run(config, tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match=r"day1\.npz"):
+        pipeline.fit(run)
+    broken = photographs_folder / "image_07.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"image_07\.png: truncated"):
+        pipeline.open_run(config, tmp_path / "other", progress=False)
+    assert not (tmp_path / "other").exists()
+
+
+def test_recordings_and_a_subject_exclude_each_other(tmp_path):
+    config = small_config(recordings__day1="day1.npz")
+    run = pipeline.open_run(config, tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match="either recordings or a subject"):
+        pipeline.fit(run)
+
+
+def test_the_subject_is_shown_all_photographs(finished):
+    workdir, *_ = finished
+    day1 = load_recordings(workdir / "recordings" / "day1.npz")
+    assert len(day1.stimulus_ids) == 400
+    assert photographs_path().exists()
