@@ -43,19 +43,36 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except flags.Error as error:
         raise InputError(f"command line: {_one_line(error)}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"config override: {_one_line(error)}") from error
-    except FileNotFoundError as error:
-        raise InputError(f"--config: {_one_line(error)}") from error
+        raise InputError(f"unknown or unfit setting: {_one_line(error)}") from error
+    except (SyntaxError, ImportError, NameError, OSError) as error:
+        kind = type(error).__name__
+        raise InputError(f"--config: {kind}: {_one_line(error)}") from error
 
 
 def _one_line(error: BaseException) -> str:
-    text = str(error.args[0]) if error.args else str(error)
-    return " ".join(text.split())
+    """The message without line breaks, quotes and tracebacks of other libraries."""
+    text = str(error.args[0] if len(error.args) == 1 else error).strip()
+    if "Traceback" in text:
+        text = text.splitlines()[-1]
+    return " ".join(text.replace("\\n", " ").replace("\\'", "'").split()).strip("'\"")
 
 
 def _say(message: object) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
     return 1
+
+
+def settings(holder: Any) -> dict[str, Any] | None:
+    """The config of a flag as a plain mapping; None where it was not given.
+
+    Raises:
+      InputError: the file cannot be loaded.
+    """
+    try:
+        return None if holder.value is None else holder.value.to_dict()
+    except OSError as error:  # said by ml_collections when the value is first used
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"--config: cannot be loaded ({reason})") from error
 
 
 def required(**flag_values: Any) -> list[Any]:

@@ -7,26 +7,25 @@ Leaves ``checkpoints/`` and ``log.jsonl`` (resumed by the same command),
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
 from launch import _main
 from paramctl_jax import artifacts, training
-from paramctl_jax.backbones import registry
+from paramctl_jax.backbones import checkpoint, registry
 from paramctl_jax.types import Network
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.", required=True)
-flags.mark_flag_as_required("config")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.")
 
 
 def main(argv: Sequence[str]) -> None:
     """Loads the photographs, trains, evaluates, exports."""
     del argv
-    config = _CONFIG.value.to_dict()
-    workdir = artifacts.claim_directory(_WORKDIR.value, config)
+    config, workdir = _main.required(
+        config=_main.settings(_CONFIG), workdir=_WORKDIR.value
+    )
     spec = registry.spec_of(config["backbone"])
     data = training.load_labelled(config["data"], spec.input_size)
     train = data["train"]
@@ -39,18 +38,22 @@ def main(argv: Sequence[str]) -> None:
     network = Network(module, spec.input_size, spec.mean, spec.std)
     attack = training.Attack(**config["attack"])
     recipe = training.Recipe(**config["recipe"], attack=attack)
+    workdir = artifacts.claim_directory(workdir, config)
     state = training.train(network, data, recipe, workdir=workdir, seed=config["seed"])
-    weights = training.export(state, Path(workdir) / "weights.safetensors")
+    weights = training.export(state, workdir / "weights.safetensors")
+    shipped = checkpoint.load_variables(
+        module, module, spec.input_size, checkpoint.read_tensors(weights), weights
+    )
     test = training.Attack(**config["test_attack"])
     result = {
-        "clean_accuracy": training.accuracy(network, state.variables, data["val"]),
+        "clean_accuracy": training.accuracy(network, shipped, data["val"]),
         "attacked_accuracy": training.accuracy(
-            network, state.variables, data["val"], test, limit=2000
+            network, shipped, data["val"], test, limit=2000
         ),
         "test_attack": config["test_attack"],
         "weights": artifacts.sha256_file(weights),
     }
-    artifacts.write_json(Path(workdir) / "result.json", result)
+    artifacts.write_json(workdir / "result.json", result)
     print(artifacts.to_json(result), end="")
     print(weights)
 

@@ -27,8 +27,7 @@ from paramctl_jax.types import (
 )
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.", required=True)
-flags.mark_flag_as_required("config")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.")
 
 DRAWS = ("halves", "split", "shuffle", "seeds", "sweep")  # independent, by position
 
@@ -36,9 +35,11 @@ DRAWS = ("halves", "split", "shuffle", "seeds", "sweep")  # independent, by posi
 def main(argv: Sequence[str]) -> None:
     """Both sessions, then the sweep; prints the table."""
     del argv
-    config = _CONFIG.value.to_dict()
+    config, workdir = _main.required(
+        config=_main.settings(_CONFIG), workdir=_WORKDIR.value
+    )
     data = _v4.data_folder(config)
-    workdir = artifacts.claim_directory(_WORKDIR.value, config)
+    workdir = artifacts.claim_directory(workdir, config)
     path = workdir / "results.json"
     results = artifacts.read_json(path) if path.exists() else {}
     for kind, run in (("repeated", repeated_session), ("averaged", averaged_session)):

@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,22 +143,27 @@ def _commit() -> str:
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "types.py")  # else somebody else's checkout
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def claim_directory(workdir: str | Path, config: Mapping[str, Any]) -> Path:
+def claim_directory(
+    workdir: str | Path, config: Mapping[str, Any], free: Sequence[str] = ()
+) -> Path:
     """Makes `workdir` this run's own, or refuses it.
 
-    A directory is claimed by its ``run.json``, which holds the resolved config and its
-    hash. The same config may claim it again; another config, or files that no run
-    of this tool left there, are refused before anything is written.
+    A directory is claimed by its ``run.json``: the resolved config, its hash, and what
+    each command ran on. The same config may claim it again, and so may another one
+    where nothing but ``run.json`` is there yet. Results of another config, or files
+    that no run of this tool left there, are refused before anything is written.
 
     Args:
       workdir: the run directory; made where it is missing.
       config: the resolved config, JSON-like.
+      free: sections of the config that may differ, because no result rests on them.
 
     Returns:
       The directory as a path.
@@ -170,28 +175,31 @@ def claim_directory(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     run_file = workdir / RUN_FILE
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"{workdir}: expected a directory, found a file")
-    if run_file.exists():
-        run = read_json(run_file)
-        old = run.get("config") if isinstance(run, Mapping) else None
-        _refuse_other_config(workdir, old, config)
-    elif workdir.exists() and any(workdir.iterdir()):
-        raise InputError(
-            f"{workdir}: not empty and without a {RUN_FILE}; give an empty or a new "
-            "directory with --workdir"
-        )
-    content = {"config": config, "config_hash": config_hash(config), **provenance()}
-    write_json(run_file, content)
+    old: Any = read_json(run_file) if run_file.exists() else {}
+    if workdir.exists() and any(path != run_file for path in workdir.iterdir()):
+        if not run_file.exists():
+            raise InputError(
+                f"{workdir}: not empty and without a {RUN_FILE}; give an empty or a "
+                "new directory with --workdir"
+            )
+        there = old.get("config") if isinstance(old, Mapping) else None
+        _refuse_other_config(workdir, there, config, free)
+    history = old.get("history", []) if isinstance(old, Mapping) else []
+    content = {"config": config, "config_hash": config_hash(config)}
+    write_json(run_file, {**content, "history": [*history, provenance()]})
     return workdir
 
 
-def _refuse_other_config(workdir: Path, old: Any, new: Mapping[str, Any]) -> None:
+def _refuse_other_config(
+    workdir: Path, old: Any, new: Mapping[str, Any], free: Sequence[str]
+) -> None:
     there = dict(_leaves(old))
     now = dict(_leaves(json.loads(to_json(new))))
     differing = [
         f"{name or 'config'} ({there.get(name, 'nothing')} there, "
         f"{now.get(name, 'nothing')} now)"
         for name in sorted(there.keys() | now.keys())
-        if there.get(name) != now.get(name)
+        if there.get(name) != now.get(name) and name.split(".")[0] not in free
     ]
     if differing:
         raise InputError(

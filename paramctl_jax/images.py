@@ -12,7 +12,9 @@ import io
 import tarfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -91,11 +93,14 @@ def _as_rgb(image: Image.Image, name: str) -> Image.Image:
 
 def read_image(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
     """Reads one image file; see `decode_image`."""
+    return decode_image(_read_bytes(Path(path)), str(path))
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode_image(data, str(path))
 
 
 def encode_png(pixels: UInt8[np.ndarray, "height width 3"]) -> bytes:
@@ -180,7 +185,9 @@ def members(source: str | Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     source = Path(source)
     if source.is_dir():
         files = (path for path in source.rglob("*") if path.is_file())
-        yield from ((str(p), p.read_bytes) for p in files if _is_image(p.name))
+        yield from (
+            (str(p), partial(_read_bytes, p)) for p in files if _is_image(p.name)
+        )
     elif source.is_file() and source.name.lower().endswith(ARCHIVES):
         yield from _archive_members(source)
     else:
@@ -208,9 +215,18 @@ def _archive_members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
                         data = stream.read()
                         yield member.name, lambda data=data: data
                 _check_end(archive)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        RuntimeError,  # an encrypted member
+        NotImplementedError,  # a method of compression that is not known
+    ) as error:
         raise InputError(
-            f"{source}: truncated or damaged archive ({error}); copy it again"
+            f"{source}: truncated or damaged archive ({' '.join(str(error).split())}); "
+            "copy it again"
         ) from error
 
 

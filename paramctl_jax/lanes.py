@@ -28,7 +28,7 @@ def lane_identity(*labels: str) -> UInt32[np.ndarray, " 2"]:
 
     Example:
       >>> lane_identity("site_3", "dog_0001", "1.5").tolist()
-      [1129270066, 4256466577]
+      [1502652969, 170533920]
     """
     digest = hashlib.sha256("\0".join(labels).encode()).digest()
     return np.frombuffer(digest[:8], dtype=">u4").astype(np.uint32)

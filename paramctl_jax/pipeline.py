@@ -10,155 +10,30 @@ section holds the keyword arguments of one library call.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from paramctl_jax import artifacts, report, scoring
-from paramctl_jax.backbones import check_readout, load_backbone
-from paramctl_jax.data import photographs_path
 from paramctl_jax.encoding import (
     fit_encoding,
-    load_encoding,
     predict,
     relative_levels,
     save_encoding,
     target_levels,
 )
-from paramctl_jax.images import load_images
-from paramctl_jax.lanes import named_key
+from paramctl_jax.experiment import Run, recordings_file
 from paramctl_jax.recordings import (
     SiteSummary,
     check_match,
-    load_recordings,
     save_recordings,
     summarise_sites,
     top_sites,
 )
-from paramctl_jax.stimuli import (
-    load_stimuli,
-    save_stimuli,
-    stimulus_images,
-    summarise,
-)
-from paramctl_jax.subject import Subject, linear_subject
+from paramctl_jax.stimuli import save_stimuli, stimulus_images, summarise
 from paramctl_jax.synthesis import accentuate as accentuate_model
-from paramctl_jax.types import (
-    Backbone,
-    EncodingModel,
-    ImageSet,
-    InputError,
-    Recordings,
-    StimulusSet,
-)
-
-BUNDLED = "bundled"
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One experiment in one directory: settings, images and networks.
-
-    Attributes:
-      config: resolved settings; see ``configs/quickstart.py`` for every section.
-      workdir: the run directory.
-      progress: show progress bars.
-    """
-
-    config: Mapping[str, Any]
-    workdir: Path
-    progress: bool = True
-
-    def key(self, *purpose: str) -> PRNGKeyArray:
-        """The key of one purpose; all randomness of a run comes from these."""
-        return named_key(jax.random.key(self.config["seed"]), *purpose)
-
-    @cached_property
-    def images(self) -> ImageSet:
-        """All natural images at canvas size, those of the seeds included."""
-        source = self.config["images"]["source"]
-        path = photographs_path() if source == BUNDLED else source
-        return load_images(path, self.config["images"]["size"])
-
-    @cached_property
-    def seeds(self) -> ImageSet:
-        """The seed images, held out from every fit."""
-        return self.images.select(tuple(self.config["seeds"]))
-
-    @cached_property
-    def backbones(self) -> dict[str, Backbone]:
-        """The models' networks by name, in the order of the settings."""
-        return {name: load_backbone(name) for name in self.config["models"]}
-
-    @cached_property
-    def subject(self) -> Subject | None:
-        """The in-silico subject; None where the recordings are real."""
-        if not self.config["subject"]:
-            return None
-        settings = dict(self.config["subject"])
-        backbone = load_backbone(settings.pop("backbone"))
-        return linear_subject(
-            backbone,
-            self.images,
-            check_readout(backbone, settings.pop("readout")),
-            key=self.key("subject"),
-            progress=self.progress,
-            **settings,
-        )
-
-    @property
-    def ground_truth(self) -> str:
-        """What is known of the subject, in one sentence."""
-        if self.subject is None:
-            return ""
-        return (
-            f"In-silico subject: random linear read-outs of {self.subject.readout} of "
-            f"{self.subject.backbone.name}, a network that is neither of the models, "
-            "with Gaussian trial noise."
-        )
-
-    def day1(self) -> Recordings:
-        """Responses to the natural images, as recorded."""
-        return load_recordings(_recordings_file(self, "day1"))
-
-    def day2(self) -> Recordings:
-        """Responses to the stimuli, as recorded."""
-        return load_recordings(_recordings_file(self, "day2"))
-
-    def models(self) -> list[EncodingModel]:
-        """The fitted encoding models."""
-        return [
-            load_encoding(self.workdir / "encoding" / f"{name}.npz", backbone)
-            for name, backbone in self.backbones.items()
-        ]
-
-    def stimuli(self) -> StimulusSet:
-        """The stimulus set, its files verified."""
-        return load_stimuli(self.workdir / "stimuli")
-
-
-def open_run(
-    config: Mapping[str, Any], workdir: str | Path, progress: bool = True
-) -> Run:
-    """Checks the settings against images and networks, then claims the directory.
-
-    Raises:
-      InputError: before anything is written: unreadable images, unknown backbone,
-        readout or seed image, a directory that holds another run.
-    """
-    run = Run(config, Path(workdir), progress)
-    for backbone in run.backbones.values():
-        check_readout(backbone, config["encoding"]["readout"])
-    digests = {name: b.provenance["sha256"] for name, b in run.backbones.items()}
-    digests["images"] = artifacts.sha256_bytes(run.images.pixels.tobytes())
-    digests["seeds"] = artifacts.sha256_bytes(run.seeds.pixels.tobytes())
-    artifacts.claim_directory(workdir, {**config, "inputs": digests})
-    return run
+from paramctl_jax.types import EncodingModel, ImageSet, Recordings
 
 
 def run_stages(run: Run) -> tuple[str, Path]:
@@ -174,8 +49,8 @@ def run_stages(run: Run) -> tuple[str, Path]:
 
 def record_day1(run: Run) -> Path:
     """Shows every natural image to the in-silico subject (no subject: does nothing)."""
-    path = _recordings_file(run, "day1")
-    if run.subject is not None and not path.exists():
+    path = recordings_file(run, "day1")
+    if not path.exists() and run.subject is not None:
         repeats = run.config["presentation"]["day1_repeats"]
         trials = run.subject.record(
             run.images, repeats, run.key("day1"), "day1", progress=run.progress
@@ -192,6 +67,7 @@ def fit(run: Run) -> Path:
     if not todo:
         return folder
     natural, day1 = _calibration(run)
+    day1 = _best_sites(run, day1)
     for name in todo:
         model = fit_encoding(
             run.backbones[name],
@@ -206,16 +82,21 @@ def fit(run: Run) -> Path:
 
 
 def _calibration(run: Run) -> tuple[ImageSet, Recordings]:
-    """Natural images and responses of the fit: without seeds, best sites only."""
+    """Natural images and their responses, without the seeds, at all sites."""
     recorded = run.day1()
-    check_match(run.images, recorded)
     natural = run.images.drop(run.seeds)
-    day1 = recorded.select_stimuli(natural.stimulus_ids)
+    unseen = set(run.seeds.stimulus_ids) - set(recorded.stimulus_ids)
+    check_match(natural if unseen else run.images, recorded)
+    return natural, recorded.select_stimuli(natural.stimulus_ids)
+
+
+def _best_sites(run: Run, day1: Recordings) -> Recordings:
+    """The most reliable sites; why the others were left out goes to a file."""
     summary = summarise_sites(day1, run.key("reliability"))
     chosen = top_sites(summary.reliability, run.config["sites"]["count"])
     best = day1.select_sites(chosen)
     _write_sites(run, summary, best.site_ids)
-    return natural, best
+    return best
 
 
 def _write_sites(run: Run, summary: SiteSummary, chosen: tuple[str, ...]) -> None:
@@ -241,15 +122,17 @@ def accentuate(run: Run) -> Path:
     folder = run.workdir / "stimuli"
     if (folder / "stimulus_set.csv").exists():
         return folder
-    natural, day1 = _calibration(run)
-    levels = target_levels(day1, **run.config["levels"])
     models = run.models()
+    natural, day1 = _calibration(run)
+    day1 = day1.select_sites(models[0].site_ids)
+    levels = target_levels(day1, **run.config["levels"])
     _write_levels(run, levels, models, natural)
     sweeps = [
         accentuate_model(
             model,
             run.seeds,
             levels,
+            sites=day1.site_ids,
             key=run.key("synthesis"),
             progress=run.progress,
             **run.config["synthesis"],
@@ -277,8 +160,8 @@ def _write_levels(
 
 def record_day2(run: Run) -> Path:
     """Shows the saved PNGs to the in-silico subject (no subject: does nothing)."""
-    path = _recordings_file(run, "day2")
-    if run.subject is not None and not path.exists():
+    path = recordings_file(run, "day2")
+    if not path.exists() and run.subject is not None:
         repeats = run.config["presentation"]["day2_repeats"]
         shown = stimulus_images(run.stimuli())
         trials = run.subject.record(
@@ -301,7 +184,11 @@ def score_and_report(run: Run) -> tuple[str, Path]:
     control = scoring.control_score(stimuli, day2, **run.config["scoring"])
     scores = scoring.scores_to_json(control)
     artifacts.write_json(run.workdir / "scores.json", scores)
-    recorded, n_repeats = _responses(stimuli, day2)
+    shown = scoring.control_table(stimuli, day2, include_seed=True)
+    ids = [stimulus.stimulus_id for stimulus in stimuli.stimuli]
+    recorded = dict(zip(ids, shown.recorded.tolist(), strict=True))
+    n_repeats = dict(zip(ids, map(int, shown.n_repeats), strict=True))
+    run_file = artifacts.read_json(run.workdir / artifacts.RUN_FILE)
     inputs = report.ReportInputs(
         title=run.config["title"],
         evaluations={model.name: model.evaluation for model in models},
@@ -312,7 +199,7 @@ def score_and_report(run: Run) -> tuple[str, Path]:
         units=models[0].units,
         readouts={model.name: model.readout for model in models},
         ground_truth=run.ground_truth,
-        provenance=artifacts.read_json(run.workdir / artifacts.RUN_FILE),
+        provenance={**run_file, "history": run_file["history"][-1]},
         notes=[
             *(f"{model.name}: {note}" for model in models for note in model.notes),
             summarise(stimuli),
@@ -320,30 +207,3 @@ def score_and_report(run: Run) -> tuple[str, Path]:
     )
     path = report.write_report(run.workdir, inputs)
     return report.summary_table(inputs), path
-
-
-def _responses(
-    stimuli: StimulusSet, day2: Recordings
-) -> tuple[dict[str, float], dict[str, int]]:
-    """Repeat average and repeats of every recorded stimulus at its own site."""
-    mean, repeats = day2.mean(), day2.n_repeats()
-    row = {name: i for i, name in enumerate(day2.stimulus_ids)}
-    column = {name: i for i, name in enumerate(day2.site_ids)}
-    places = {
-        s.stimulus_id: (row[s.stimulus_id], column[s.site])
-        for s in stimuli.stimuli
-        if s.stimulus_id in row and s.site in column
-    }
-    recorded = {name: float(mean[place]) for name, place in places.items()}
-    return recorded, {name: int(repeats[place]) for name, place in places.items()}
-
-
-def _recordings_file(run: Run, day: str) -> Path:
-    """The settings' own file of a day, or where the in-silico subject's trials go."""
-    given = run.config["recordings"][day]
-    if run.config["subject"] and given:
-        raise InputError(
-            f"recordings.{day}={given}: expected either recordings or a subject; set "
-            "config.subject to None for real recordings"
-        )
-    return Path(given) if given else run.workdir / "recordings" / f"{day}.npz"

@@ -69,7 +69,8 @@ class ImageSet:
         """All images but the named ones, e.g. the fit's images without the seeds."""
         ids = others.stimulus_ids if isinstance(others, ImageSet) else others
         indices_of(ids, self.stimulus_ids, "images to drop")
-        return self.select([name for name in self.stimulus_ids if name not in set(ids)])
+        left_out = set(ids)
+        return self.select([i for i in self.stimulus_ids if i not in left_out])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +170,7 @@ class EncodingEvaluation:
     """How well an encoding model predicts images that it never saw, per site.
 
     Attributes:
+      site_ids: one per entry of the arrays.
       r: Pearson correlation over held-out images.
       r2: ``1 - SSE / SST`` over held-out images.
       ceiling: noise ceiling of r for the held-out images' own repeats (NaN: unknown).
@@ -279,7 +281,7 @@ class Stimulus:
       sha256: ``"sha256:<hex>"`` of the PNG file.
       start: prediction of the un-accentuated seed.
       reached: prediction inside the optimisation loop.
-      step: optimisation steps taken.
+      step: optimisation step at which the saved image was found.
       stop_reason: ``"hit"``, ``"max_steps"``, ``"nonfinite"`` or ``"seed"``.
       relative_error: ``|predicted - target| / (level range)``.
       rms: root-mean-square change from the seed, in [0, 1] pixel units.
@@ -342,7 +344,16 @@ class SiteScore:
 
 @dataclasses.dataclass(frozen=True)
 class ModelScore:
-    """Parametric control of one model over all its sites (see `SiteScore`)."""
+    """Parametric control of one model over all its sites.
+
+    Attributes:
+      sites: score by site.
+      control_mean: mean over sites of their `control`.
+      control_sd, control_sd_ddof1: SD over sites, with ddof 0 and 1.
+      control_ci: crossed seed x site bootstrap, 95 %.
+      n_rows: rows of the table, duplicates included.
+      n_duplicates: rows beyond the first of each point.
+    """
 
     sites: Mapping[str, SiteScore]
     control_mean: float

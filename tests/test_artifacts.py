@@ -129,9 +129,9 @@ def test_claim_writes_config_and_provenance(tmp_path):
     run = json.loads((workdir / "run.json").read_text())
     assert run["config"] == CONFIG
     assert run["config_hash"] == artifacts.config_hash(CONFIG)
-    assert run["versions"]["numpy"] == np.__version__
-    assert run["devices"]
-    assert run["backend"] == "cpu"
+    assert run["history"][0]["versions"]["numpy"] == np.__version__
+    assert run["history"][0]["devices"]
+    assert run["history"][0]["backend"] == "cpu"
 
 
 def test_same_config_claims_again_among_results(tmp_path):
@@ -142,8 +142,26 @@ def test_same_config_claims_again_among_results(tmp_path):
     assert names(tmp_path) == ["results.csv", "run.json"]
 
 
+def test_another_config_may_claim_before_there_are_results(tmp_path):
+    artifacts.claim_directory(tmp_path, CONFIG)
+    artifacts.claim_directory(tmp_path, {"seed": 2})
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["config"] == {"seed": 2}
+    assert len(run["history"]) == 2
+
+
+def test_free_sections_may_differ(tmp_path):
+    artifacts.claim_directory(tmp_path, CONFIG)
+    (tmp_path / "results.csv").write_text("1")
+    other = {**CONFIG, "synthesis": {"steps": 50}}
+    artifacts.claim_directory(tmp_path, other, free=("synthesis",))
+    with pytest.raises(InputError, match=r"synthesis\.steps \(50 there, 60 now\)"):
+        artifacts.claim_directory(tmp_path, {**CONFIG, "synthesis": {"steps": 60}})
+
+
 def test_other_config_is_refused_with_both_values(tmp_path):
     artifacts.claim_directory(tmp_path, CONFIG)
+    (tmp_path / "results.csv").write_text("1")
     before = (tmp_path / "run.json").read_bytes()
     other = {**CONFIG, "synthesis": {"steps": 50, "crops": 8}, "new": "x"}
     del other["seed"]
@@ -170,6 +188,7 @@ def test_other_config_is_refused_with_both_values(tmp_path):
 )
 def test_small_differences_are_differences(old, new, tmp_path):
     artifacts.claim_directory(tmp_path, old)
+    (tmp_path / "results.csv").write_text("1")
     with pytest.raises(InputError, match="holds another run; 1 settings differ"):
         artifacts.claim_directory(tmp_path, new)
 
@@ -200,6 +219,7 @@ def test_file_instead_of_directory(tmp_path):
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"config": 3}', "{}"])
 def test_damaged_run_file_is_refused(content, tmp_path):
     (tmp_path / "run.json").write_text(content)
+    (tmp_path / "results.csv").write_text("1")
     with pytest.raises(InputError) as error:
         artifacts.claim_directory(tmp_path, CONFIG)
     assert str(tmp_path) in str(error.value)

@@ -100,8 +100,7 @@ def test_k9_seed_images_alone_have_no_score(loop):
     unmoved = dataclasses.replace(sweep, images=np.ascontiguousarray(shown))
     _, _, _, stimuli = loop
     folder = stimuli.directory.parent / "unmoved"
-    if not folder.exists():
-        save_stimuli(folder, [unmoved], progress=False)
+    save_stimuli(folder, [unmoved], progress=False)
     stimuli = load_stimuli(folder)
     recorded = subject.record(
         stimulus_images(stimuli), 3, jax.random.key(5), "day2", progress=False

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from paramctl_jax import pipeline
+from paramctl_jax import experiment, pipeline
 from paramctl_jax.artifacts import sha256_file
 from paramctl_jax.backbones import checkpoint, random_backbone, registry, resnet
 from paramctl_jax.data import photographs_path
@@ -80,7 +80,7 @@ def small_config(**changes):
 @pytest.fixture(scope="module")
 def finished(nets, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "small"
-    run = pipeline.open_run(small_config(), workdir, progress=False)
+    run = experiment.open_run(small_config(), workdir, progress=False)
     return workdir, *pipeline.run_stages(run)
 
 
@@ -125,7 +125,7 @@ def test_the_control_table_gives_the_same_scores(finished):
 def test_the_same_command_again_changes_nothing(finished):
     workdir, *_ = finished
     before = tree(workdir)
-    pipeline.run_stages(pipeline.open_run(small_config(), workdir, progress=False))
+    pipeline.run_stages(experiment.open_run(small_config(), workdir, progress=False))
     assert tree(workdir) == before
 
 
@@ -136,7 +136,7 @@ def test_lost_results_are_made_again_equal(finished):
     (workdir / "stimuli" / "stimulus_set.csv").unlink()
     (workdir / "recordings" / "day2.npz").unlink()
     (workdir / "report.html").unlink()
-    pipeline.run_stages(pipeline.open_run(small_config(), workdir, progress=False))
+    pipeline.run_stages(experiment.open_run(small_config(), workdir, progress=False))
     assert tree(workdir) == before
 
 
@@ -150,22 +150,36 @@ def test_lost_results_are_made_again_equal(finished):
         ({"seeds": ("unicorn_0001",)}, "unicorn_0001"),
         ({"images__source": "nowhere"}, "nowhere: expected a folder"),
         ({"sites__count": 9}, "count: expected 1 to 3"),
+        ({"synthesis": {"crop": 4}}, "did you mean 'crops'"),
+        ({"synthesis__noise": -1.0}, "noise=-1.0"),
+        ({"seeds": ()}, "config.seeds: expected at least one"),
     ],
 )
 def test_bad_settings_end_in_one_line(tmp_path, changes, message):
     with pytest.raises(InputError, match=message) as caught:
         pipeline.fit(
-            pipeline.open_run(small_config(**changes), tmp_path / "run", False)
+            experiment.open_run(small_config(**changes), tmp_path / "run", False)
         )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "encoding").exists()
+
+
+def test_a_section_may_change_until_results_rest_on_it(tmp_path):
+    run = experiment.open_run(small_config(), tmp_path / "run", progress=False)
+    pipeline.fit(run)
+    again = small_config(synthesis__crops=3, levels__count=5)
+    experiment.open_run(again, tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match=r"encoding\.components \(50 there, 40 now\)"):
+        experiment.open_run(
+            small_config(encoding__components=40), tmp_path / "run", progress=False
+        )
 
 
 def test_another_runs_directory_is_refused_before_anything(finished):
     workdir, *_ = finished
     before = tree(workdir)
     with pytest.raises(InputError, match=r"holds another run.*levels\.count"):
-        pipeline.open_run(small_config(levels__count=5), workdir, progress=False)
+        experiment.open_run(small_config(levels__count=5), workdir, progress=False)
     assert tree(workdir) == before
 
 
@@ -205,7 +219,7 @@ def test_unusable_sites_are_left_out_with_a_reason(photographs_folder, tmp_path)
     day1.responses[:, 2] = 1.0
     save_recordings(tmp_path / "day1.npz", day1)
     config = real(photographs_folder, tmp_path / "day1.npz")
-    run = pipeline.open_run(config, tmp_path / "run", progress=False)
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
     pipeline.fit(run)
     sites = json.loads((tmp_path / "run" / "encoding" / "sites.json").read_text())
     assert sites["v4_0"]["status"] == sites["v4_3"]["status"] == "chosen"
@@ -218,7 +232,7 @@ def test_recordings_of_other_images_are_refused(photographs_folder, tmp_path):
     day1 = recordings_of([f"image_{number:02d}" for number in range(29)])
     save_recordings(tmp_path / "day1.npz", day1)
     config = real(photographs_folder, tmp_path / "day1.npz")
-    run = pipeline.open_run(config, tmp_path / "run", progress=False)
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
     with pytest.raises(InputError, match=r"29 recorded stimuli, 30 images.*image_29"):
         pipeline.fit(run)
 
@@ -227,21 +241,20 @@ def test_missing_recordings_and_truncated_images_name_the_file(
     photographs_folder, tmp_path
 ):
     config = real(photographs_folder, tmp_path / "day1.npz")
-    run = pipeline.open_run(config, tmp_path / "run", progress=False)
     with pytest.raises(InputError, match=r"day1\.npz"):
-        pipeline.fit(run)
+        experiment.open_run(config, tmp_path / "run", progress=False)
     broken = photographs_folder / "image_07.png"
     broken.write_bytes(broken.read_bytes()[:200])
     with pytest.raises(InputError, match=r"image_07\.png: truncated"):
-        pipeline.open_run(config, tmp_path / "other", progress=False)
+        experiment.open_run(config, tmp_path / "other", progress=False)
     assert not (tmp_path / "other").exists()
 
 
 def test_recordings_and_a_subject_exclude_each_other(tmp_path):
     config = small_config(recordings__day1="day1.npz")
-    run = pipeline.open_run(config, tmp_path / "run", progress=False)
     with pytest.raises(InputError, match="either recordings or a subject"):
-        pipeline.fit(run)
+        experiment.open_run(config, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_subject_is_shown_all_photographs(finished):

@@ -6,6 +6,14 @@ from paramctl_jax.backbones.registry import (
     load_backbone,
     random_backbone,
     read,
+    unknown,
 )
 
-__all__ = ["REGISTRY", "check_readout", "load_backbone", "random_backbone", "read"]
+__all__ = [
+    "REGISTRY",
+    "check_readout",
+    "load_backbone",
+    "random_backbone",
+    "read",
+    "unknown",
+]

@@ -31,6 +31,7 @@ class Spec:
       input_size: default side of the input.
       mean, std: normalisation of the sRGB image in [0, 1].
       licence: of the weights, where they are bundled.
+      multiple: of which the side of the input must be one.
     """
 
     build: Callable[..., Any]
@@ -38,9 +39,15 @@ class Spec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     licence: str = ""
+    multiple: int = 1
 
 
-_SMALL = Spec(resnet.small_resnet, input_size=64, licence="see weights/README.md")
+_SMALL = Spec(
+    resnet.small_resnet,
+    input_size=64,
+    licence="photographs under ImageNet's terms, see weights/README.md",
+    multiple=2,
+)
 
 REGISTRY: dict[str, Spec] = {
     "resnet18": Spec(resnet.resnet18),
@@ -111,7 +118,8 @@ def load_backbone(
         name up in the weights folders.
       input_size: side of the network's input in pixels; None takes the default.
       through: deepest stage to build, ``layer1`` ... ``layer4``, or ``fc``. The file
-        must hold exactly the entries of the network up to there.
+        must hold exactly the entries of the network up to there; those of its deeper
+        stages may be in it too.
 
     Returns:
       The backbone with its readouts and the digest of its weights.
@@ -130,6 +138,10 @@ def load_backbone(
         raise unknown(through, resnet.STAGES, f"deepest stage of {name}")
     path = Path(weights) if weights is not None else find_weights(name)
     size = spec.input_size if input_size is None else input_size
+    if size < spec.multiple or size % spec.multiple:
+        raise InputError(
+            f"{name}: input_size={size}, expected a multiple of {spec.multiple}"
+        )
     module = spec.build(through=through)
     tensors = checkpoint.read_tensors(path)
     variables = checkpoint.load_variables(

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
-from tqdm.auto import tqdm
 
 from paramctl_jax.backbones import check_readout, read
 from paramctl_jax.images import to_float
+from paramctl_jax.progress import bar
 from paramctl_jax.types import Backbone, ImageSet, InputError, Network
 
 
@@ -87,8 +87,7 @@ def extract_readouts(
     }
     variables = jax.device_put(backbone.variables)
     starts = range(0, len(images), batch_size)
-    bar = tqdm(starts, desc=f"features {backbone.name}", disable=not progress)
-    for start in bar:
+    for start in bar(starts, label=f"{backbone.name}: features", show=progress):
         block = padded_block(images, start, batch_size)
         values = _read_block(backbone.network, variables, block, tuple(readouts))
         for name, out in features.items():

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
-from tqdm.auto import tqdm
 
 from paramctl_jax.backbones import read
 from paramctl_jax.encoding.basis import BLOCK
 from paramctl_jax.encoding.features import padded_block
+from paramctl_jax.progress import bar
 from paramctl_jax.types import EncodingModel, ImageSet, Network
 
 
@@ -73,7 +73,7 @@ def predict(
     bias = jnp.asarray(model.bias, jnp.float32)
     out = np.empty((len(images), len(model.site_ids)))
     starts = range(0, len(images), batch_size)
-    for start in tqdm(starts, desc=f"predict {model.name}", disable=not progress):
+    for start in bar(starts, label=f"{model.name}: predictions", show=progress):
         block = padded_block(images, start, batch_size)
         values = _predict_block(
             backbone.network, variables, weights, bias, block, model.readout

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from tqdm import tqdm
 
 from paramctl_jax.artifacts import atomic_write, sha256_file
 from paramctl_jax.encoding import predict
 from paramctl_jax.images import encode_png, read_image
+from paramctl_jax.progress import bar
 from paramctl_jax.stimuli.table import TABLE, check_unique, stimulus_id, to_csv
 from paramctl_jax.types import (
     ImageSet,
@@ -66,11 +66,11 @@ def save_stimuli(
     )
     stimuli: list[Stimulus] = []
     total = sum(len(site) for sites in drafts for site in sites)
-    with tqdm(total=total, desc="stimuli", unit="PNG", disable=not progress) as bar:
+    with bar(total=total, label="stimuli", show=progress) as written:
         for sweep, sites in zip(sweeps, drafts, strict=True):
             for index, site in enumerate(sites):
                 stimuli += _save_site(directory, sweep, index, site, tolerance)
-                bar.update(len(site))
+                written.update(len(site))
     atomic_write(directory / TABLE, to_csv(stimuli).encode())
     return StimulusSet(directory, tuple(stimuli))
 

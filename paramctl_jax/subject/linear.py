@@ -44,7 +44,7 @@ def linear_subject(
       progress: whether to show a progress bar.
 
     Returns:
-      The subject, with sites ``site_00`` and so on, in units of natural SDs ("z").
+      The subject, with sites ``sim_00`` and so on, in units of natural SDs ("z").
 
     Raises:
       InputError: a number out of range, or features with fewer dimensions.
@@ -61,14 +61,14 @@ def linear_subject(
     drawn = np.asarray(jax.random.normal(key, (n_sites, components)), dtype=np.float64)
     coefficients = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     weights = coefficients @ directions
-    levels = np.geomspace(low, high, n_sites) if n_sites > 1 else np.sqrt([low * high])
+    ratios = np.geomspace(low, high, n_sites) if n_sites > 1 else np.sqrt([low * high])
     return Subject(
         backbone=backbone,
         readout=readout,
-        site_ids=tuple(f"site_{site:02d}" for site in range(n_sites)),
+        site_ids=tuple(f"sim_{site:02d}" for site in range(n_sites)),
         weights=weights,
         bias=-weights @ mean,
-        sigma=1 / levels,
+        sigma=1 / ratios,
     )
 
 

@@ -44,8 +44,9 @@ def accentuate(
       model: whose axes are followed; held fixed.
       seeds: natural images, at the canvas size, not among those of the fit.
       levels: target levels in response units, one row per site in `sites`.
-      key: the sweep's; with it, a lane's bytes depend on its site, seed image and
-        target only, not on the other lanes, their order or the number of devices.
+      key: the sweep's; with it, a lane's bytes depend on its site, seed image, target
+        and the range of its site's levels only, not on the other lanes, their order or
+        the number of devices (at a given number of slots).
       sites: site ids of the rows of `levels`; None takes the model's.
       tolerance: of a hit, as a fraction of the site's level range.
       slow: error, as a fraction of the level range, below which steps shrink.
@@ -66,6 +67,11 @@ def accentuate(
     rows = indices_of(site_ids, model.site_ids, f"sites of {model.name}")
     levels = np.asarray(levels, np.float64)
     _check(model, seeds, levels, site_ids)
+    if slots < 1 or not tolerance > 0 or not slow > 0:
+        raise InputError(
+            f"synthesis settings: slots={slots}, tolerance={tolerance}, slow={slow}; "
+            "expected at least 1 slot, and tolerance and slow above 0"
+        )
     devices = tuple(jax.local_devices() if devices is None else devices)
     step = compiled_step(
         model.backbone.network, model.readout, Settings(**settings), devices
@@ -101,10 +107,12 @@ def _check(
     levels: Float[np.ndarray, "site level"],
     site_ids: tuple[str, ...],
 ) -> None:
-    if levels.shape[0] != len(site_ids):
+    if len(set(seeds.stimulus_ids)) < max(1, len(seeds)):
+        raise InputError("seeds: expected at least one seed image, each once")
+    if levels.ndim != 2 or levels.shape[0] != len(site_ids):
         raise InputError(
             f"levels: expected one row per site, {len(site_ids)}, found "
-            f"{levels.shape[0]} rows"
+            f"shape {levels.shape}"
         )
     distinct = all(len(set(row)) == len(row) for row in levels.tolist())
     if not np.isfinite(levels).all() or levels.shape[1] < 2 or not distinct:

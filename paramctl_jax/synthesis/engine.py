@@ -25,7 +25,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
 
-from paramctl_jax import lanes
+from paramctl_jax import images, lanes
 from paramctl_jax.encoding import predict_pixels
 from paramctl_jax.synthesis import augmentation
 from paramctl_jax.synthesis.parameterisation import (
@@ -57,7 +57,12 @@ class Settings:
     max_steps: int = 400
 
     def __post_init__(self):
+        if not isinstance(self.crop_size, tuple | list) or len(self.crop_size) != 2:
+            raise InputError(
+                f"synthesis settings: crop_size={self.crop_size}, expected (low, high)"
+            )
         low, high = self.crop_size
+        object.__setattr__(self, "crop_size", (float(low), float(high)))  # hashable
         checks = {
             f"crops={self.crops}, expected at least 1": self.crops >= 1,
             f"crop_size={self.crop_size}, expected 0 < low <= high <= 1": (
@@ -175,8 +180,7 @@ def _step(
 
     image = decode(state.theta, seed, prior)
     pixels = jnp.round(image * 255).astype(jnp.uint8)
-    quantised = pixels.astype(jnp.float32) / 255
-    prediction = predict(quantised[None])[0]
+    prediction = predict(images.quantise(image)[None])[0]
     error = prediction - lane["target"]
 
     def loss(theta: Array) -> Float[Array, ""]:

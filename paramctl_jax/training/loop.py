@@ -23,10 +23,10 @@ import orbax.checkpoint as ocp
 import safetensors.numpy
 from flax import struct, traverse_util
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
-from tqdm import tqdm
 
 from paramctl_jax import artifacts, images
 from paramctl_jax.backbones import checkpoint
+from paramctl_jax.progress import bar
 from paramctl_jax.training.attack import Attack, perturb
 from paramctl_jax.training.dataset import TRAIN, VALIDATION, LabelledImages
 from paramctl_jax.training.evaluate import accuracy
@@ -203,7 +203,7 @@ def _epoch(
     epoch: int,
     key: PRNGKeyArray,
     progress: bool,
-) -> tuple[TrainState, dict[str, float]]:
+) -> tuple[TrainState, dict[str, int | float]]:
     """One pass over the training images in a new order, then an evaluation."""
     part, start = data[TRAIN], time.monotonic()
     steps = len(part) // recipe.batch_size
@@ -212,9 +212,8 @@ def _epoch(
     crop = recipe.small_crop if small else network.input_size
     step = partial(_step, network, optimizer, recipe, crop, recipe.epochs * steps)
     sums = np.zeros(2)
-    bar = tqdm(range(steps), desc=f"epoch {epoch + 1}/{recipe.epochs}", mininterval=5)
-    bar.disable = not progress
-    for index in bar:
+    label = f"epoch {epoch + 1}/{recipe.epochs}"
+    for index in bar(range(steps), label=label, show=progress):
         rows = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
         batch = part.pixels[rows], part.labels[rows]
         state, metrics = step(state, *batch, jax.random.fold_in(key, index + 1))
@@ -258,7 +257,8 @@ def _step(
         value = optax.softmax_cross_entropy(out["fc"], targets).mean()
         return value, (out["fc"], updated["batch_stats"])
 
-    ramp = jnp.minimum(1.0, (state.step + 1) / max(1.0, recipe.ramp * total))
+    step = (state.step + 1).astype(jnp.float32)
+    ramp = jnp.minimum(1.0, step / max(1.0, recipe.ramp * total))
     batch = perturb(
         recipe.attack, lambda x: loss(state.params, x)[0], batch, attack_key, ramp
     )

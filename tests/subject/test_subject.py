@@ -87,7 +87,7 @@ def test_axes_lie_in_the_leading_components_evenly(subject, images):
 
 def test_ncsnr_spreads_log_uniformly(subject):
     np.testing.assert_allclose(1 / subject.sigma, np.geomspace(0.4, 1.6, 6))
-    assert subject.site_ids[0] == "site_00"
+    assert subject.site_ids[0] == "sim_00"
 
 
 def test_one_site_takes_the_middle(images, key):

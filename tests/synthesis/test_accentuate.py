@@ -140,7 +140,7 @@ def test_a_nan_lane_fails_alone(sweep, model, seeds):
 @pytest.mark.parametrize(
     ("levels", "settings", "message"),
     [
-        (LEVELS[:1], {}, "one row per site, 2, found 1"),
+        (LEVELS[:1], {}, r"one row per site, 2, found shape \(1, 3\)"),
         (LEVELS * np.nan, {}, "finite, distinct"),
         (np.ones((2, 3)), {}, "finite, distinct"),
         (LEVELS, {"sites": ("a", "c")}, "'c'"),

@@ -5,6 +5,7 @@ import functools
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -135,7 +136,7 @@ def test_weight_decay_spares_biases_and_norms(trained):
 def test_augmentation_without_room_flips_only(key):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
-    found = np.asarray(loop._augment(pixels, 8, 0, key))
+    found = np.asarray(loop._augment(jnp.asarray(pixels), 8, 0, key))
     plain = pixels.astype(np.float32) / 255
     flipped = plain[:, :, ::-1]
     same = [bool(np.allclose(f, p)) for f, p in zip(found, plain, strict=True)]
@@ -148,7 +149,9 @@ def test_small_crops_are_windows_of_the_image(key):
     # every pixel value is unique, so that the corner tells the window
     pixels = np.arange(10 * 10, dtype=np.uint8).reshape(1, 10, 10, 1)
     pixels = np.broadcast_to(pixels, (16, 10, 10, 3))
-    found = np.round(np.asarray(loop._augment(pixels, 4, 3, key)) * 255).astype(int)
+    found = np.round(
+        np.asarray(loop._augment(jnp.asarray(pixels), 4, 3, key)) * 255
+    ).astype(int)
     corners = set()
     for image in found[..., 0]:
         window = image if image[0, 1] > image[0, 0] else image[:, ::-1]

@@ -1,0 +1,200 @@
+"""One experiment in one directory: its settings, checked before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from paramctl_jax import artifacts, scoring
+from paramctl_jax.backbones import check_readout, load_backbone, unknown
+from paramctl_jax.data import photographs_path
+from paramctl_jax.encoding import fit_encoding, load_encoding, target_levels
+from paramctl_jax.images import load_images
+from paramctl_jax.lanes import named_key
+from paramctl_jax.recordings import load_recordings
+from paramctl_jax.stimuli import load_stimuli
+from paramctl_jax.subject import Subject, linear_subject
+from paramctl_jax.synthesis import Settings, accentuate
+from paramctl_jax.types import (
+    Backbone,
+    EncodingModel,
+    ImageSet,
+    InputError,
+    Recordings,
+    StimulusSet,
+)
+
+BUNDLED = "bundled"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One experiment in one directory: settings, images and networks.
+
+    Attributes:
+      config: resolved settings; see ``configs/quickstart.py`` for every section.
+      workdir: the run directory.
+      progress: show progress bars.
+    """
+
+    config: Mapping[str, Any]
+    workdir: Path
+    progress: bool = True
+
+    def key(self, *purpose: str) -> PRNGKeyArray:
+        """The key of one purpose; all randomness of a run comes from these."""
+        return named_key(jax.random.key(self.config["seed"]), *purpose)
+
+    @cached_property
+    def images(self) -> ImageSet:
+        """All natural images at canvas size, those of the seeds included."""
+        source = self.config["images"]["source"]
+        path = photographs_path() if source == BUNDLED else source
+        return load_images(path, self.config["images"]["size"])
+
+    @cached_property
+    def seeds(self) -> ImageSet:
+        """The seed images, held out from every fit."""
+        return self.images.select(tuple(self.config["seeds"]))
+
+    @cached_property
+    def backbones(self) -> dict[str, Backbone]:
+        """The models' networks by name, in the order of the settings."""
+        return {name: load_backbone(name) for name in self.config["models"]}
+
+    @cached_property
+    def subject(self) -> Subject | None:
+        """The in-silico subject; None where the recordings are real."""
+        if not self.config["subject"]:
+            return None
+        settings = dict(self.config["subject"])
+        backbone = load_backbone(settings.pop("backbone"))
+        return linear_subject(
+            backbone,
+            self.images,
+            check_readout(backbone, settings.pop("readout")),
+            key=self.key("subject"),
+            progress=self.progress,
+            **settings,
+        )
+
+    @property
+    def ground_truth(self) -> str:
+        """What is known of the subject, in one sentence."""
+        settings = self.config["subject"]
+        if not settings:
+            return ""
+        own = settings["backbone"] not in self.backbones
+        whose = "is neither of the models" if own else "is one of the models"
+        return (
+            f"In-silico subject: random linear read-outs of {settings['readout']} of "
+            f"{settings['backbone']}, a network that {whose}, with Gaussian trial "
+            "noise."
+        )
+
+    def day1(self) -> Recordings:
+        """Responses to the natural images, as recorded."""
+        return load_recordings(recordings_file(self, "day1"))
+
+    def day2(self) -> Recordings:
+        """Responses to the stimuli, as recorded."""
+        return load_recordings(recordings_file(self, "day2"))
+
+    def models(self) -> list[EncodingModel]:
+        """The fitted encoding models."""
+        files = {
+            name: self.workdir / "encoding" / f"{name}.npz" for name in self.backbones
+        }
+        for path in files.values():
+            if not path.exists():
+                raise InputError(f"{path}: no such file; run launch.fit_encoding first")
+        return [load_encoding(files[name], b) for name, b in self.backbones.items()]
+
+    def stimuli(self) -> StimulusSet:
+        """The stimulus set, its files verified."""
+        return load_stimuli(self.workdir / "stimuli")
+
+
+def open_run(
+    config: Mapping[str, Any], workdir: str | Path, progress: bool = True
+) -> Run:
+    """Checks the settings against images, networks and files; claims the directory.
+
+    Raises:
+      InputError: before anything is written: unreadable images or recordings, unknown
+        settings, backbone, readout or seed image, a directory that holds another run.
+    """
+    run = Run(config, Path(workdir), progress)
+    _check_settings(config)
+    for backbone in run.backbones.values():
+        check_readout(backbone, config["encoding"]["readout"])
+    digests = {name: b.provenance["sha256"] for name, b in run.backbones.items()}
+    digests["images"] = _digest(run.images)
+    digests["seeds"] = _digest(run.seeds)
+    if config["subject"]:
+        subject = load_backbone(config["subject"]["backbone"])
+        check_readout(subject, config["subject"]["readout"])
+        digests["subject"] = subject.provenance["sha256"]
+    day1 = recordings_file(run, "day1")
+    if not config["subject"]:
+        load_recordings(day1)
+        digests["day1"] = artifacts.sha256_file(day1)
+    artifacts.claim_directory(
+        workdir, {**config, "inputs": digests}, free=_free_sections(run)
+    )
+    return run
+
+
+def _check_settings(config: Mapping[str, Any]) -> None:
+    """Every section must fit its call; said before the first long stage."""
+    calls = {
+        "encoding": fit_encoding,
+        "levels": target_levels,
+        "scoring": scoring.control_score,
+        "synthesis": accentuate,
+    }
+    for section, function in calls.items():
+        known = set(inspect.signature(function).parameters)
+        if section == "synthesis":
+            known |= {field.name for field in dataclasses.fields(Settings)}
+        for name in config[section]:
+            if name not in known:
+                raise unknown(name, sorted(known), f"setting in config.{section}")
+    names = {field.name for field in dataclasses.fields(Settings)}
+    Settings(**{k: v for k, v in config["synthesis"].items() if k in names})
+    for name in ("models", "seeds"):
+        if not config[name] or len(set(config[name])) < len(config[name]):
+            raise InputError(
+                f"config.{name}: expected at least one name, each once, found "
+                f"{config[name]}"
+            )
+
+
+def _free_sections(run: Run) -> tuple[str, ...]:
+    """Sections that no result in the directory rests on yet."""
+    if (run.workdir / "stimuli" / "stimulus_set.csv").exists():
+        return ("title", "scoring")
+    return ("title", "scoring", "levels", "synthesis")
+
+
+def _digest(images: ImageSet) -> str:
+    names = "\0".join(images.stimulus_ids).encode()
+    return artifacts.sha256_bytes(names + images.pixels.tobytes())
+
+
+def recordings_file(run: Run, day: str) -> Path:
+    """The settings' own file of a day, or where the in-silico subject's trials go."""
+    given = run.config["recordings"][day]
+    if run.config["subject"] and given:
+        raise InputError(
+            f"recordings.{day}={given}: expected either recordings or a subject; set "
+            "config.subject to None for real recordings"
+        )
+    return Path(given) if given else run.workdir / "recordings" / f"{day}.npz"
