@@ -212,6 +212,7 @@ def tiny(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_whole_command_on_tiny_data(tiny):
     arguments = [
         f"--workdir={tiny / 'run'}",

@@ -71,9 +71,15 @@ class Recipe:
 
 @struct.dataclass
 class TrainState:
-    """Everything that a resumed training needs, as one pytree."""
+    """Everything that a resumed training needs, as one pytree.
 
-    step: Int[Array, ""]
+    Attributes:
+      step: updates made, an int32 scalar (untyped: Orbax maps this tree to others).
+      params, batch_stats: the network's variables.
+      opt_state: momentum and schedule.
+    """
+
+    step: Any
     params: PyTree
     batch_stats: PyTree
     opt_state: PyTree

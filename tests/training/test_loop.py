@@ -18,11 +18,11 @@ SIDE = 16
 BUILD = functools.partial(resnet.small_resnet, layers=(1, 1, 0, 0), width=8, classes=3)
 NETWORK = Network(BUILD(), SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 RECIPE = Recipe(
-    epochs=3,
-    batch_size=32,
+    epochs=4,
+    batch_size=16,
     learning_rate=0.1,
     small_crop=12,
-    small_fraction=0.34,  # the first epoch
+    small_fraction=0.0,  # one size, one program
     pad=2,
     attack=Attack("linf", 2 / 255),
 )
@@ -57,13 +57,28 @@ def test_it_learns(trained, stripes):
 def test_log_has_one_line_per_epoch(trained):
     _, workdir = trained
     lines = log(workdir)
-    assert [line["epoch"] for line in lines] == [1, 2, 3]
-    assert [line["crop"] for line in lines] == [12, 16, 16]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert [line["crop"] for line in lines] == [16] * 4
     for line in lines:
         assert 0 <= line["train_accuracy"] <= 1
         assert 0 <= line["val_accuracy"] <= 1
         assert np.isfinite(line["train_loss"])
         assert line["seconds"] >= 0
+
+
+def test_first_part_sees_small_crops(trained, stripes, tmp_path, monkeypatch):
+    seen = []
+
+    def step(network, optimizer, recipe, crop, total, state, *batch):
+        seen.append((crop, total))
+        return state, np.zeros(2)
+
+    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "_initial", lambda *_: trained[0])
+    monkeypatch.setattr(loop, "accuracy", lambda *_: 0.5)
+    run(stripes, tmp_path, dataclasses.replace(RECIPE, epochs=5, small_fraction=0.4))
+    assert seen == [(12, 30)] * 12 + [(16, 30)] * 18
+    assert [line["crop"] for line in log(tmp_path)] == [12, 12, 16, 16, 16]
 
 
 def test_interrupted_training_ends_in_the_same_bits(
@@ -92,7 +107,7 @@ def test_finished_training_is_only_restored(trained, stripes, monkeypatch):
     state, workdir = trained
     monkeypatch.setattr(loop, "_epoch", None)
     assert_equal_states(run(stripes, workdir), state)
-    assert int(state.step) == 9
+    assert int(state.step) == 24
 
 
 def test_repeated_epoch_replaces_its_log_line(tmp_path):
@@ -113,7 +128,8 @@ def test_export_loads_and_predicts_the_same(trained, stripes, tmp_path, monkeypa
     assert all(t.dtype == np.float16 for t in load_file(path).values())
     backbone = load_backbone("tiny", path)
     assert backbone.network == NETWORK
-    images = np.random.default_rng(0).standard_normal((4, SIDE, SIDE, 3), np.float32)
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.standard_normal((4, SIDE, SIDE, 3), np.float32))
     expected, found = (
         np.asarray(NETWORK.module.apply(v, images)["fc"])
         for v in (state.variables, backbone.variables)
