@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ from jaxtyping import Int, PRNGKeyArray, PyTree, UInt32
 
 AXIS = "lane"
 EMPTY = -1
+Word: TypeAlias = jax.Array | np.ndarray
 
 
 def lane_identity(*labels: str) -> UInt32[np.ndarray, " 2"]:
@@ -35,7 +36,7 @@ def lane_identity(*labels: str) -> UInt32[np.ndarray, " 2"]:
 
 
 def lane_key(
-    root: PRNGKeyArray, identity: UInt32[Any, " 2"], step: Int[Any, ""]
+    root: PRNGKeyArray, identity: UInt32[Word, " 2"], step: Int[Word, ""]
 ) -> PRNGKeyArray:
     """The key of one step of one lane: the lane's words and the step folded in."""
     lane = jax.random.fold_in(jax.random.fold_in(root, identity[0]), identity[1])
@@ -49,7 +50,7 @@ def named_key(root: PRNGKeyArray, *labels: str) -> PRNGKeyArray:
 
 
 def over_lanes(
-    function: Callable[..., PyTree], devices: Sequence[jax.Device]
+    function: Callable[..., PyTree], devices: Sequence[Any]
 ) -> Callable[..., PyTree]:
     """Compiles ``function(shared, state, lane) -> state`` for all slots of all devices.
 

@@ -116,11 +116,12 @@ def shapes(module: Any, input_size: int) -> dict[str, tuple[str, tuple, tuple]]:
     image = jax.ShapeDtypeStruct((1, input_size, input_size, 3), np.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     tree = jax.eval_shape(module.init, key, image)
-    return {
-        torch_name(collection, path): (collection, path, leaf.shape)
-        for collection, variables in tree.items()
-        for path, leaf in traverse_util.flatten_dict(variables).items()
-    }
+    wanted: dict[str, tuple[str, tuple, tuple]] = {}
+    for collection, variables in tree.items():
+        leaves: dict[tuple, Any] = traverse_util.flatten_dict(variables)
+        for path, leaf in leaves.items():
+            wanted[torch_name(collection, path)] = (collection, path, leaf.shape)
+    return wanted
 
 
 def load_variables(

@@ -204,10 +204,16 @@ def _backbone(
         shape.update({readout: leaf.shape[1:] for readout, leaf in out.items()})
 
     jax.eval_shape(record, variables, image)
-    readouts = {name: (1,) * (3 - len(s)) + s for name, s in shape.items()}
+    readouts = {readout: _feature_map(s) for readout, s in shape.items()}
     return Backbone(
         name, network, variables, readouts, {**origin, "licence": spec.licence}
     )
+
+
+def _feature_map(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Height, width and channels; a vector is a map of one position."""
+    height, width, channel = (1,) * (3 - len(shape)) + shape
+    return height, width, channel
 
 
 def read(

@@ -185,7 +185,8 @@ class ResNet(nn.Module):
             name="conv1",
         )(x)
         x = nn.relu(norm(name="bn1")(x))
-        return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        border: Any = ((1, 1), (1, 1))  # Flax annotates the names of paddings only
+        return nn.max_pool(x, (3, 3), strides=(2, 2), padding=border)
 
 
 resnet18 = partial(ResNet, layers=(2, 2, 2, 2), kind="basic")

@@ -160,7 +160,9 @@ def _lane_table(
     shape = (len(site_ids), len(seeds), levels.shape[1])
     site, seed, level = (index.ravel() for index in np.indices(shape))
     identities = [
-        lanes.lane_identity(site_ids[i], seeds.stimulus_ids[j], levels[i, k].hex())
+        lanes.lane_identity(
+            site_ids[i], seeds.stimulus_ids[j], float(levels[i, k]).hex()
+        )
         for i, j, k in zip(site, seed, level, strict=True)
     ]
     return {

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,10 @@ class Settings:
                 raise InputError(f"synthesis settings: {problem}")
 
 
-Leaf = Array | np.ndarray  # the same record on the device and on the host
+if TYPE_CHECKING:
+    Leaf: TypeAlias = Array
+else:
+    Leaf = Array | np.ndarray  # on the device and, once collected, on the host
 
 
 @struct.dataclass
@@ -216,7 +219,8 @@ def _check(
     keep = first | nearer  # a non-finite prediction is never nearer
     finite = jnp.isfinite(prediction) & jnp.isfinite(gradient).all()
     hit = error <= lane["tolerance"]
-    return state.replace(
+    return dataclasses.replace(
+        state,
         start=jnp.where(first, prediction, state.start),
         best=jnp.where(keep, pixels, state.best),
         best_prediction=jnp.where(keep, prediction, state.best_prediction),
@@ -229,8 +233,8 @@ def _check(
 def _move(state: LaneState, gradient: Array, gain: Float[Array, ""]) -> LaneState:
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to its int32 step
         direction, adam = _ADAM.update(gradient, state.adam)
-    theta = state.theta - gain * direction
-    return state.replace(theta=theta, adam=adam, step=state.step + 1)
+    theta = state.theta - gain * jnp.asarray(direction)
+    return dataclasses.replace(state, theta=theta, adam=adam, step=state.step + 1)
 
 
 def _select(condition: Bool[Array, ""], yes: PyTree, no: PyTree) -> PyTree:
