@@ -21,8 +21,8 @@ def get_config() -> ml_collections.ConfigDict:
     # Stimulus ids of the seed images; held out from the fit.
     config.seeds = ("elephant_0006", "kangaroo_0003", "lotus_0005", "rooster_0003")
 
-    # linear_subject: random read-outs of a network that is neither model, as noisy as
-    # macaque V4 (ncsnr: median .66, best about 1.2). For a real experiment, in a copy:
+    # linear_subject: random read-outs of a network that is neither model, about
+    # as noisy as macaque V4 (there ncsnr .4 to 1.3). For a real experiment, in a copy:
     # config.subject = None, and files in config.recordings.
     config.subject = {
         "backbone": "small_subject_robust",

@@ -28,15 +28,7 @@ def key() -> jax.Array:
 @pytest.fixture(scope="session")
 def tiny_backbone():
     """A small ResNet of width 8 on 32 pixels, with random weights."""
-    build = partial(
-        resnet.ResNet,
-        layers=(1, 1, 1, 1),
-        kind="basic",
-        width=8,
-        halving="pool",
-        stem="small",
-        classes=10,
-    )
+    build = partial(resnet.small_resnet, width=8, classes=10, residual_scale=1.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry.REGISTRY, TINY, registry.Spec(build, input_size=32))
         return random_backbone(TINY, jax.random.key(0), through="layer3")

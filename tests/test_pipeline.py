@@ -35,15 +35,7 @@ def quickstart():
 @pytest.fixture(scope="module", autouse=True)
 def nets(tmp_path_factory):
     """Three registered networks of one small architecture, with random weights."""
-    build = partial(
-        resnet.ResNet,
-        layers=(1, 1, 1, 1),
-        kind="basic",
-        width=8,
-        halving="pool",
-        stem="small",
-        classes=10,
-    )
+    build = partial(resnet.small_resnet, width=8, classes=10)
     folder = tmp_path_factory.mktemp("weights")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PARAMCTL_WEIGHTS", str(folder))
