@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, PRNGKeyArray, PyTree, UInt32
 
 AXIS = "lane"
@@ -49,6 +49,11 @@ def named_key(root: PRNGKeyArray, *labels: str) -> PRNGKeyArray:
     return jax.random.fold_in(jax.random.fold_in(root, words[0]), words[1])
 
 
+def lane_sharding(devices: Sequence[Any]) -> NamedSharding:
+    """Where a state with a leading axis of slots lies: split over `devices`."""
+    return NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(AXIS))
+
+
 def over_lanes(
     function: Callable[..., PyTree], devices: Sequence[Any]
 ) -> Callable[..., PyTree]:
@@ -70,7 +75,8 @@ def over_lanes(
         in_specs=(whole, split, split),
         out_specs=split,
     )
-    return jax.jit(mapped, donate_argnums=1)
+    # left to itself the compiler lays the state out anew, and then compiles twice
+    return jax.jit(mapped, donate_argnums=1, out_shardings=lane_sharding(devices))
 
 
 def run(

@@ -94,6 +94,11 @@ def empty_state(slots, fill=0.0):
     }
 
 
+def laid_out(slots, n_devices, fill=0.0):
+    sharding = lanes.lane_sharding(jax.devices()[:n_devices])
+    return jax.device_put(empty_state(slots, fill), sharding)
+
+
 def run(rows, *, slots, n_devices=1, check_every=4, fill=0.0):
     """Every lane's final vector and steps, and how often each was collected."""
     total = len(rows["length"])
@@ -108,7 +113,7 @@ def run(rows, *, slots, n_devices=1, check_every=4, fill=0.0):
 
     lanes.run(
         functools.partial(compiled(n_devices), shared()),
-        empty_state(slots, fill),
+        laid_out(slots, n_devices, fill),
         rows,
         slots=slots,
         done=lambda state: state["done"],
@@ -184,7 +189,9 @@ def test_four_devices_equal_one_bit_for_bit():
 def program(n_devices, slots):
     rows = {k: np.resize(v, (slots, *v.shape[1:])) for k, v in problem().items()}
     rows["fresh"] = np.zeros(slots, bool)
-    return compiled(n_devices).lower(shared(), empty_state(slots), rows).compile()
+    return (
+        compiled(n_devices).lower(shared(), laid_out(slots, n_devices), rows).compile()
+    )
 
 
 def test_devices_do_not_talk_to_each_other():

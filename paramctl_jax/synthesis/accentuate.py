@@ -92,7 +92,8 @@ def accentuate(
 
         lanes.run(
             lambda state, lane: step(shared, state, lane),
-            _blank(size, total),
+            # laid out as the step returns it, so that it is compiled once
+            jax.device_put(_blank(size, total), lanes.lane_sharding(devices)),
             table,
             slots=total,
             done=lambda state: state.done,

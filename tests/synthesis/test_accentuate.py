@@ -109,6 +109,14 @@ def test_another_key_gives_another_path(sweep, model, seeds):
     assert not np.array_equal(other.images, sweep.images)
 
 
+def test_a_sweep_compiles_once(model, seeds):
+    settings = engine.Settings(max_steps=7)
+    run(model, seeds, max_steps=7)
+    devices = tuple(jax.devices()[:1])
+    step = engine.compiled_step(model.backbone.network, READOUT, settings, devices)
+    assert step._cache_size() == 1
+
+
 def test_a_second_sweep_compiles_nothing(sweep, model, seeds):
     step = engine.compiled_step(
         model.backbone.network, READOUT, engine.Settings(), tuple(jax.devices()[:1])
