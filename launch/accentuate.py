@@ -1,7 +1,6 @@
 """Accentuate the seed images along every encoding axis; write the stimulus set.
 
-    python -m launch.accentuate --config=configs/quickstart.py --workdir=runs/m1 \
-        --config.synthesis.crops=8
+    python -m launch.accentuate --config=configs/quickstart.py --workdir=runs/m1
 
 Reads ``encoding/``; writes ``levels.json`` and ``stimuli/``.
 """
