@@ -26,6 +26,13 @@ class InputError(ValueError):
     """
 
 
+class CheckpointError(InputError):
+    """A weights file that cannot be used, or that cannot be trusted.
+
+    The message names the file and the first reason; nothing in the file was executed.
+    """
+
+
 def indices_of(
     wanted: Sequence[str], available: Sequence[str], what: str
 ) -> Int[np.ndarray, " wanted"]:
