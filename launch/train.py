@@ -13,7 +13,7 @@ from ml_collections import config_flags
 
 from launch import _main
 from paramctl_jax import artifacts, training
-from paramctl_jax.backbones import checkpoint, registry
+from paramctl_jax.backbones import checkpoint, registry, tensors
 from paramctl_jax.types import Network
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     state = training.train(network, data, recipe, workdir=workdir, seed=config["seed"])
     weights = training.export(state, workdir / "weights.safetensors")
     shipped = checkpoint.load_variables(
-        module, module, spec.input_size, checkpoint.read_tensors(weights), weights
+        module, module, spec.input_size, tensors.read_tree(weights), str(weights)
     )
     test = training.Attack(**config["test_attack"])
     result = {

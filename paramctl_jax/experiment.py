@@ -13,7 +13,12 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from paramctl_jax import artifacts, scoring
-from paramctl_jax.backbones import check_readout, load_backbone, unknown
+from paramctl_jax.backbones import (
+    check_readout,
+    load_backbone,
+    spec_of_weights,
+    unknown,
+)
 from paramctl_jax.data import photographs_path
 from paramctl_jax.encoding import fit_encoding, load_encoding, target_levels
 from paramctl_jax.images import load_images
@@ -32,6 +37,58 @@ from paramctl_jax.types import (
 )
 
 BUNDLED = "bundled"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelEntry:
+    """One model of ``config.models``: a name alone, or a mapping with more.
+
+    Attributes:
+      name: of the model in every table and figure.
+      backbone: registered name, or of converted weights; empty takes `name`.
+      weights: a file or folder; empty looks the backbone's name up.
+      readout: empty takes ``config.encoding.readout``, or the network's own default.
+      input_size: side of the network's input in pixels; 0 takes its default.
+    """
+
+    name: str
+    backbone: str = ""
+    weights: str = ""
+    readout: str = ""
+    input_size: int = 0
+
+    @property
+    def network(self) -> str:
+        """The name by which the backbone is known."""
+        return self.backbone or self.name
+
+    def load(self) -> Backbone:
+        """The backbone under the model's name."""
+        backbone = load_backbone(
+            self.network, self.weights or None, input_size=self.input_size or None
+        )
+        return dataclasses.replace(backbone, name=self.name)
+
+
+def model_entry(given: str | Mapping[str, Any]) -> ModelEntry:
+    """An entry of ``config.models`` from what the settings say.
+
+    Example:
+      >>> model_entry("resnet50").network
+      'resnet50'
+      >>> model_entry({"name": "early", "backbone": "resnet50", "readout": "layer2.3"})
+      ... # doctest: +ELLIPSIS
+      ModelEntry(name='early', backbone='resnet50', weights='', readout='layer2.3', ...)
+    """
+    if isinstance(given, str):
+        return ModelEntry(given)
+    known = [field.name for field in dataclasses.fields(ModelEntry)]
+    for name in given:
+        if name not in known:
+            raise unknown(name, known, "setting of a model in config.models")
+    if not given.get("name"):
+        raise InputError(f"config.models: expected a name in {dict(given)}")
+    return ModelEntry(**given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +122,26 @@ class Run:
         return self.images.select(tuple(self.config["seeds"]))
 
     @cached_property
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """The models, in the order of the settings."""
+        return tuple(model_entry(given) for given in self.config["models"])
+
+    @cached_property
     def backbones(self) -> dict[str, Backbone]:
         """The models' networks by name, in the order of the settings."""
-        return {name: load_backbone(name) for name in self.config["models"]}
+        return {entry.name: entry.load() for entry in self.entries}
+
+    @cached_property
+    def readouts(self) -> dict[str, str]:
+        """The readout of every model: its own, the settings', or its network's."""
+        common = self.config["encoding"]["readout"]
+        return {
+            entry.name: check_readout(
+                self.backbones[entry.name],
+                entry.readout or common or spec_of_weights(entry.network).readout,
+            )
+            for entry in self.entries
+        }
 
     @cached_property
     def subject(self) -> Subject | None:
@@ -91,7 +165,7 @@ class Run:
         settings = self.config["subject"]
         if not settings:
             return ""
-        own = settings["backbone"] not in self.backbones
+        own = settings["backbone"] not in {entry.network for entry in self.entries}
         whose = "is neither of the models" if own else "is one of the models"
         return (
             f"In-silico subject: random linear read-outs of {settings['readout']} of "
@@ -133,8 +207,6 @@ def open_run(
     """
     run = Run(config, Path(workdir), progress)
     _check_settings(config)
-    for backbone in run.backbones.values():
-        check_readout(backbone, config["encoding"]["readout"])
     digests = {name: b.provenance["sha256"] for name, b in run.backbones.items()}
     digests["images"] = _digest(run.images)
     digests["seeds"] = _digest(run.seeds)
@@ -147,7 +219,9 @@ def open_run(
         load_recordings(day1)
         digests["day1"] = artifacts.sha256_file(day1)
     artifacts.claim_directory(
-        workdir, {**config, "inputs": digests}, free=_free_sections(run)
+        workdir,
+        {**config, "inputs": digests, "readouts": run.readouts},
+        free=_free_sections(run),
     )
     return run
 
@@ -169,11 +243,14 @@ def _check_settings(config: Mapping[str, Any]) -> None:
                 raise unknown(name, sorted(known), f"setting in config.{section}")
     names = {field.name for field in dataclasses.fields(Settings)}
     Settings(**{k: v for k, v in config["synthesis"].items() if k in names})
-    for name in ("models", "seeds"):
-        if not config[name] or len(set(config[name])) < len(config[name]):
+    given = {
+        "models": [model_entry(entry).name for entry in config["models"]],
+        "seeds": list(config["seeds"]),
+    }
+    for section, ids in given.items():
+        if not ids or len(set(ids)) < len(ids):
             raise InputError(
-                f"config.{name}: expected at least one name, each once, found "
-                f"{config[name]}"
+                f"config.{section}: expected at least one name, each once, found {ids}"
             )
 
 

@@ -75,7 +75,7 @@ def fit(run: Run) -> Path:
             day1,
             key=run.key("split"),
             progress=run.progress,
-            **run.config["encoding"],
+            **{**run.config["encoding"], "readout": run.readouts[name]},
         )
         save_encoding(folder / f"{name}.npz", model)
     return folder

@@ -11,7 +11,8 @@ from functools import partial
 import jax
 import pytest
 
-from paramctl_jax.backbones import random_backbone, registry, resnet
+from paramctl_jax.backbones import random_backbone, registry
+from paramctl_jax.backbones.families import resnet
 from paramctl_jax.data import load_photographs
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")

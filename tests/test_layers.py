@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import paramctl_jax
-from paramctl_jax.backbones.registry import weight_folders
+from paramctl_jax.backbones import weight_folders
 
 PACKAGE = Path(paramctl_jax.__file__).parent
 ROOMS = (

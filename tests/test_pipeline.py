@@ -13,7 +13,8 @@ from PIL import Image
 
 from paramctl_jax import experiment, pipeline
 from paramctl_jax.artifacts import sha256_file
-from paramctl_jax.backbones import checkpoint, random_backbone, registry, resnet
+from paramctl_jax.backbones import checkpoint, random_backbone, registry
+from paramctl_jax.backbones.families import resnet
 from paramctl_jax.data import photographs_path
 from paramctl_jax.recordings import load_recordings, save_recordings
 from paramctl_jax.scoring import read_table, score_table, scores_to_json

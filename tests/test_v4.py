@@ -205,8 +205,10 @@ def tiny(tmp_path):
         write_session(tmp_path / name, values, brightness)
     module = registry.spec_of("small_standard").build(through="layer1")
     tensors = {
-        name: checkpoint.to_torch(rng.uniform(0, 0.3, shape).astype(np.float32))
-        for name, (_, _, shape) in checkpoint.shapes(module, 16).items()
+        name: rng.uniform(0, 0.3, shape).astype(np.float32)
+        for name, shape in checkpoint.torch_shapes(
+            checkpoint.shapes(module, 16)
+        ).items()
     }
     np.savez(tmp_path / "weights.npz", **tensors)
     return tmp_path

@@ -1,19 +1,28 @@
 """Frozen networks with named readouts, loaded by name from tensors only."""
 
-from paramctl_jax.backbones.registry import (
-    REGISTRY,
+from paramctl_jax.backbones.convert import convert_weights
+from paramctl_jax.backbones.loading import (
     check_readout,
     load_backbone,
     random_backbone,
     read,
-    unknown,
+    spec_of_weights,
+    weight_folders,
 )
+from paramctl_jax.backbones.registry import REGISTRY, spec_of, unknown
+from paramctl_jax.backbones.spec import Source, Spec
 
 __all__ = [
     "REGISTRY",
+    "Source",
+    "Spec",
     "check_readout",
+    "convert_weights",
     "load_backbone",
     "random_backbone",
     "read",
+    "spec_of",
+    "spec_of_weights",
     "unknown",
+    "weight_folders",
 ]

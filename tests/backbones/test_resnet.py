@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from paramctl_jax.backbones import checkpoint, resnet
+from paramctl_jax.backbones import checkpoint, layers
+from paramctl_jax.backbones.families import resnet
 from paramctl_jax.backbones.registry import spec_of
 from tests.golden import make_resnet as golden
 
@@ -23,7 +24,7 @@ NAMES = [
 def flax_outputs(name):
     """Every readout in torch's axis order, from weights under torchvision's names."""
     case = golden.CASES[name]
-    module = spec_of(name).build(through="fc")
+    module = spec_of(name).build()
     weights = golden.draw_weights(case)
     variables = checkpoint.load_variables(module, module, case.size, weights, "drawn")
     out = jax.jit(module.apply)(variables, golden.draw_images(case))
@@ -40,11 +41,8 @@ def stored():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_and_shapes_are_torchvisions(name):
-    module = spec_of(name).build(through="fc")
-    needed = {
-        key: checkpoint.to_torch(np.empty(shape)).shape
-        for key, (_, _, shape) in checkpoint.shapes(module, 64).items()
-    }
+    module = spec_of(name).build()
+    needed = checkpoint.torch_shapes(checkpoint.shapes(module, 64))
     assert needed == golden.parameter_shapes(golden.CASES[name])
 
 
@@ -81,7 +79,7 @@ def test_fixture_tells_v1_from_torchvisions_stride(stored):
     # the two have equal names and shapes: only the numbers tell them apart
     case = golden.CASES["resnet50_v1"]
     module = spec_of("resnet50").build(through="layer2")
-    complete = spec_of("resnet50").build(through="fc")
+    complete = spec_of("resnet50").build()
     weights = golden.draw_weights(case)
     variables = checkpoint.load_variables(module, complete, 65, weights, "drawn")
     out = jax.jit(module.apply)(variables, golden.draw_images(case))
@@ -107,7 +105,7 @@ def test_halving_convolution_is_the_strided_one(height, width):
 def test_pooled_block_averages_pixel_groups_and_drops_the_odd_edge():
     x = jnp.arange(5 * 4, dtype=jnp.float32).reshape(1, 5, 4, 1)
     expected = np.array([[2.5, 4.5], [10.5, 12.5]])  # by hand; row 4 left out
-    np.testing.assert_array_equal(resnet._mean_pool(x)[0, :, :, 0], expected)
+    np.testing.assert_array_equal(layers.mean_pool(x)[0, :, :, 0], expected)
 
 
 @pytest.mark.parametrize("through", resnet.STAGES)
@@ -118,7 +116,7 @@ def test_through_ends_the_network(through):
     )
     stage = resnet.STAGES.index(through) + 1
     blocks = {name for name in tree["params"] if name.startswith("layer")}
-    assert blocks == {f"layer{i}_0" for i in range(1, min(stage, 4) + 1)}
+    assert blocks == {f"layer{i}.0" for i in range(1, min(stage, 4) + 1)}
     assert ("fc" in tree["params"]) == (through == "fc")
 
 

@@ -13,17 +13,18 @@ import pytest
 from paramctl_jax import training
 from paramctl_jax.backbones import (
     REGISTRY,
+    Spec,
     load_backbone,
     random_backbone,
-    registry,
-    resnet,
+    weight_folders,
 )
+from paramctl_jax.backbones.families import resnet
 from paramctl_jax.data import load_photographs
 from paramctl_jax.training import Attack, LabelledImages, accuracy, lattice_ratio
-from paramctl_jax.types import Network
+from paramctl_jax.types import Backbone, Network
 
 LIMIT = 1.5  # lattice ratio of a bundled net
-BUNDLED = sorted(Path(registry.weight_folders()[-2]).glob("small_*.safetensors"))
+BUNDLED = sorted(Path(weight_folders()[-2]).glob("small_*.safetensors"))
 
 
 class Brightness(nn.Module):
@@ -79,7 +80,7 @@ def noise(side, count=8):
 
 def ratio_of(build, monkeypatch):
     """Of random weights with a weak residual branch, as early in training."""
-    monkeypatch.setitem(REGISTRY, "tiny", registry.Spec(build, 96))
+    monkeypatch.setitem(REGISTRY, "tiny", Spec(build, 96))
     backbone = random_backbone("tiny", jax.random.key(0), through="layer4")
     for name, block in backbone.variables["params"].items():
         if name.startswith("layer"):
@@ -101,7 +102,7 @@ def test_lattice_ratio_of_a_known_gradient(monkeypatch):
         return pixels[:, ::4, ::4, :1].reshape(len(pixels), -1)
 
     monkeypatch.setattr(training.evaluate, "read", read)
-    backbone = registry.Backbone("sparse", GREY, {}, {"every_fourth": (4, 4, 1)})
+    backbone = Backbone("sparse", GREY, {}, {"every_fourth": (4, 4, 1)})
     found = lattice_ratio(backbone, noise(16), "every_fourth", 4, jax.random.key(0))
     assert found == pytest.approx(16.0)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from paramctl_jax.backbones import REGISTRY, load_backbone, registry, resnet
+from paramctl_jax.backbones import REGISTRY, load_backbone, registry
+from paramctl_jax.backbones.families import resnet
 from paramctl_jax.training import Attack, Recipe, accuracy, export, loop, train
 from paramctl_jax.types import InputError, Network
 

@@ -1,0 +1,140 @@
+"""The table of all backbones and weights, and the check of those that are here."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from paramctl_jax.backbones import store
+from paramctl_jax.backbones.loading import (
+    load_backbone,
+    spec_of_weights,
+    weight_folders,
+    weights_at,
+)
+from paramctl_jax.backbones.registry import REGISTRY
+from paramctl_jax.backbones.spec import Source, Spec
+from paramctl_jax.data import load_photographs
+from paramctl_jax.images import prepare
+from paramctl_jax.types import Backbone, CheckpointError
+
+_COLUMNS = (
+    "name",
+    "here",
+    "input",
+    "readout",
+    "top-1",
+    "licence",
+    "sha256",
+    "file",
+)
+_DIGITS = 12  # of a digest in the table
+
+
+def present() -> list[str]:
+    """Names of all weights that are here, registered or converted as another."""
+    converted = {
+        path.parent.name
+        for folder in weight_folders()
+        for path in folder.glob(f"[!.]*/{store.MANIFEST}")
+    }
+    known = [name for name in REGISTRY if weights_at(name) is not None]
+    return known + sorted(converted - set(known))
+
+
+def table() -> str:
+    """One row per registered backbone; what could not be confirmed is empty."""
+    rows = [_COLUMNS, *(_row(name) for name in REGISTRY)]
+    own = [name for name in present() if name not in REGISTRY]
+    rows += [_row(name) for name in own]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    lines.insert(1, "─" * len(lines[0]))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(name: str) -> tuple[str, ...]:
+    spec = spec_of_weights(name)
+    source = spec.source if name in REGISTRY else Source()
+    path = weights_at(name)
+    here = "" if path is None else "converted" if path.is_dir() else "file"
+    note = source.note.split(";")[0].split(",")[0]
+    return (
+        name,
+        here,
+        str(spec.input_size),
+        spec.readout,
+        "" if source.top1 is None else f"{source.top1:.2f}",
+        source.licence,
+        source.sha256[:_DIGITS],
+        ", ".join(part for part in (source.file, note) if part),
+    )
+
+
+def describe(name: str) -> str:
+    """All that is known of a backbone and its weights, one fact a line."""
+    spec = spec_of_weights(name)
+    source = spec.source if name in REGISTRY else Source()
+    facts: dict[str, object] = {
+        "here": weights_at(name) or "no",
+        "input": f"{spec.input_size} pixels, a multiple of {spec.multiple}",
+        "mean, std": f"{spec.mean}, {spec.std}",
+        "readouts": ", ".join(_readouts(spec)),
+        "default": spec.readout,
+        "stages": ", ".join(spec.stages),
+        "address": source.url,
+        "file": source.file,
+        "sha256": source.sha256,
+        "licence": source.licence,
+        "published": source.preprocessing,
+        "top-1": "" if source.top1 is None else source.top1,
+        "note": source.note,
+    }
+    return "\n".join([name, *(f"  {fact:10} {value}" for fact, value in facts.items())])
+
+
+def _readouts(spec: Spec) -> tuple[str, ...]:
+    image = jax.ShapeDtypeStruct((1, spec.input_size, spec.input_size, 3), jnp.float32)
+    names: list[str] = []  # in the order of the network, not sorted
+
+    def record(image: jax.Array) -> None:
+        out, _ = spec.build().init_with_output(jax.random.key(0), image)
+        names.extend(out)
+
+    jax.eval_shape(record, image)
+    return tuple(names)
+
+
+def verify(name: str) -> str:
+    """Checks weights that are here: digests, an equality of keys, finite activations.
+
+    Returns:
+      One line that says what was found.
+
+    Raises:
+      InputError: there are no weights of that name.
+      CheckpointError: a byte has changed, the tensors are not the network's, or an
+        activation on a photograph is not finite.
+    """
+    backbone = load_backbone(name)
+    values = _activations(backbone)
+    broken = [r for r, value in values.items() if not np.isfinite(value).all()]
+    if broken:
+        raise CheckpointError(f"{name}: {broken[0]} is not finite on a photograph")
+    count = sum(leaf.size for leaf in jax.tree.leaves(backbone.variables))
+    return (
+        f"{name}: sound, {count:,} numbers, {len(values)} readouts, "
+        f"{backbone.provenance['sha256']}"
+    )
+
+
+def _activations(backbone: Backbone) -> dict[str, jax.Array]:
+    """Every readout on one bundled photograph."""
+    network = backbone.network
+    pixels = load_photographs(network.input_size).pixels[:1]
+    scaled = jnp.asarray(pixels, jnp.float32) / jnp.float32(255)
+    return jax.jit(network.module.apply)(backbone.variables, prepare(scaled, network))

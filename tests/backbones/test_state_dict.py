@@ -1,0 +1,148 @@
+"""The tensors of one network out of what trainers, wrappers, libraries add to them."""
+
+import numpy as np
+import pytest
+
+from paramctl_jax.backbones import Spec, loading, spec_of
+from paramctl_jax.backbones.state_dict import state_dict
+from paramctl_jax.types import CheckpointError
+
+SPEC = spec_of("resnet50")
+RESNET50 = SPEC.build
+
+
+def network(seed=0):
+    rng = np.random.default_rng(seed)
+    names = ("conv1.weight", "layer1.0.bn1.running_mean", "fc.bias")
+    return {name: rng.standard_normal(3, np.float32) for name in names}
+
+
+def prefixed(prefix, named):
+    return {prefix + name: tensor for name, tensor in named.items()}
+
+
+def robustness(wrapper="module.", **changes):
+    """As the `robustness` library saves: the network twice, and a normaliser twice."""
+    mean = np.asarray(SPEC.mean, np.float32).reshape(3, 1, 1)
+    std = np.asarray(SPEC.std, np.float32).reshape(3, 1, 1)
+    return {
+        **prefixed(f"{wrapper}model.", network()),
+        **prefixed(f"{wrapper}attacker.model.", network()),
+        f"{wrapper}normalizer.new_mean": mean,
+        f"{wrapper}normalizer.new_std": std,
+        f"{wrapper}attacker.normalize.new_mean": mean,
+        f"{wrapper}attacker.normalize.new_std": std,
+        **changes,
+    }
+
+
+def equal(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        network(),
+        prefixed("module.", network()),
+        prefixed("_orig_mod.module.", network()),
+        prefixed("module.model.", network()),
+        {"state_dict": prefixed("module.", network()), "epoch": 90},
+        {"model": network(), "optimizer": {"state": {0: np.zeros(3)}}},
+        {"model_state_dict": network()},
+        {"model": {"state_dict": network()}},
+        {**network(), "bn1.num_batches_tracked": np.asarray(7)},
+        {"model": robustness(), "schedule": None, "adv_prec1": np.asarray(3.0)},
+        {"state_dict": robustness(wrapper="")},
+    ],
+    ids=range(11),
+)
+def test_wrappings_come_off(tree):
+    equal(state_dict(tree, SPEC, "file"), network())
+
+
+def test_copies_that_differ_are_refused():
+    other = network()
+    other["fc.bias"] = other["fc.bias"] + 1
+    changed = robustness(**prefixed("module.attacker.model.", other))
+    with pytest.raises(CheckpointError, match=r"file: .* differ at fc.bias \(1 in all"):
+        state_dict({"model": changed}, SPEC, "file")
+    less = robustness()
+    del less["module.attacker.model.conv1.weight"]
+    with pytest.raises(CheckpointError, match=r"differ at conv1.weight"):
+        state_dict(less, SPEC, "file")
+
+
+@pytest.mark.parametrize("where", ["normalizer", "attacker.normalize"])
+@pytest.mark.parametrize("value", [(0.5, 0.5, 0.5), (0.485, 0.456)])
+def test_another_normaliser_is_refused(where, value):
+    name = f"module.{where}.new_mean"
+    wrong = robustness(**{name: np.asarray(value, np.float32)})
+    with pytest.raises(CheckpointError, match=r"normalises by .*expected \[0.485"):
+        state_dict(wrong, SPEC, "file")
+
+
+def test_the_normaliser_is_the_backbones_own():
+    half = Spec(RESNET50, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    with pytest.raises(CheckpointError, match=r"expected \[0.5, 0.5, 0.5\]"):
+        state_dict(robustness(), half, "file")
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({}, "found an empty mapping"),
+        ({"epoch": 3, "args": "x"}, "found the keys epoch, args"),
+        ({"model": {"epoch": 3}}, "expected a state dict"),
+        ({**network(), 3: np.zeros(2)}, "found the key 3"),
+        ({**network(), "fc.weight": "text"}, "a tensor at fc.weight, found str"),
+        ({**network(), "fc.weight": np.zeros(2, complex)}, "type complex128"),
+        (robustness(**{"module.extra": np.zeros(2)}), "what extra is for"),
+        ([1, 2], "holds no tensors"),
+        (None, "holds no tensors"),
+    ],
+    ids=range(9),
+)
+def test_what_is_no_state_dict_is_one_line(tree, said):
+    with pytest.raises(CheckpointError) as error:
+        state_dict(tree, SPEC, "file.pt")
+    assert str(error.value).startswith("file.pt: ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_mapping_that_holds_itself_ends():
+    tree: dict = {"model": None}
+    tree["model"] = tree
+    with pytest.raises(CheckpointError, match=r"file: .*nested without end"):
+        state_dict(tree, SPEC, "file")
+
+
+def test_the_first_layout_that_knows_the_names_translates():
+    def theirs(tensors):
+        if "stem" not in tensors:
+            return None
+        return {"conv1.weight": tensors["stem"]}
+
+    def never(tensors):
+        raise AssertionError
+
+    spec = Spec(RESNET50, layouts=(theirs, never))
+    stem = np.zeros(3, np.float32)
+    equal(state_dict({"module.stem": stem}, spec, "file"), {"conv1.weight": stem})
+    unknown = Spec(RESNET50, layouts=(theirs,))
+    equal(state_dict(network(), unknown, "file"), network())
+
+
+def test_a_file_that_is_another_network_says_which(tmp_path):
+    resnet18 = loading._draw(
+        loading.checkpoint.shapes(spec_of("resnet18").build(), 64),
+        np.random.default_rng(0),
+    )
+    path = tmp_path / "mystery.npz"
+    np.savez(path, **resnet18)
+    with pytest.raises(CheckpointError, match=r"this looks like resnet18$") as error:
+        loading.load_backbone("resnet34", path)
+    assert "missing" in str(error.value)
