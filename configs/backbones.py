@@ -7,7 +7,7 @@
 Each model is read at its own default readout (``python -m launch.weights --list``), at
 its own input size and normalisation. The rest is the quickstart's: bundled photographs
 and an in-silico subject; for recordings set ``config.subject = None``, ``recordings``
-and ``images``. A model may also be a mapping, e.g. ``{"name": "resnet50 early",
+and ``images``. A model may also be a mapping, e.g. ``{"name": "resnet50_early",
 "backbone": "resnet50", "readout": "layer2.3", "input_size": 112, "weights": FILE}``.
 """
 
@@ -34,6 +34,6 @@ def get_config() -> ml_collections.ConfigDict:
     config = quickstart.get_config()
     config.title = "Ten backbones"
     config.models = MODELS
-    config.encoding.readout = ""  # each backbone's own
-    config.synthesis.max_steps = 400
+    config.update({"encoding": {"readout": ""}})  # each backbone's own
+    config.update({"synthesis": {"max_steps": 400}})
     return config

@@ -33,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
         "rooster_0003",
         "strawberry_0001",
     )
-    config.sites.count = 5
+    config.sites = {"count": 5}
     # PCA of the training images only, as many components as they allow up to 1000.
     config.encoding = {
         "readout": "layer4.1",
@@ -42,6 +42,5 @@ def get_config() -> ml_collections.ConfigDict:
         "test_fraction": 0.2,
     }
     config.levels = {"count": 11, "extend": (0.25, 0.5)}
-    config.synthesis.max_steps = 400
-    config.synthesis.crops = 8
+    config.update({"synthesis": {"max_steps": 400, "crops": 8}})
     return config

@@ -23,5 +23,5 @@ def get_config(norm: str = "l2") -> ml_collections.ConfigDict:
         for kind, radii in (("l2", L2_RADII), ("linf", LINF_RADII))
     )
     config.models = {"l2": l2, "linf": (l2[0], *linf)}[norm]
-    config.encoding.readout = "layer4.1"
+    config.update({"encoding": {"readout": "layer4.1"}})
     return config

@@ -19,6 +19,7 @@ from paramctl_jax.backbones import (
     spec_of_weights,
     unknown,
 )
+from paramctl_jax.backbones.store import check_name
 from paramctl_jax.data import photographs_path
 from paramctl_jax.encoding import fit_encoding, load_encoding, target_levels
 from paramctl_jax.images import load_images
@@ -88,6 +89,7 @@ def model_entry(given: str | Mapping[str, Any]) -> ModelEntry:
             raise unknown(name, known, "setting of a model in config.models")
     if not given.get("name"):
         raise InputError(f"config.models: expected a name in {dict(given)}")
+    check_name(given["name"])  # files are named after it
     return ModelEntry(**given)
 
 

@@ -1,6 +1,7 @@
 """Launchers as a user runs them: one clear line and an exit code, never a traceback."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,61 @@ def test_the_quickstart_ends_in_a_table_and_a_report(tmp_path):
     again = launch("pipeline", QUICKSTART, f"--workdir={workdir}", "--config.seed=1")
     assert again.returncode == 1
     assert "holds another run" in again.stderr
+
+
+WEIGHTS = ROOT / "weights" / "small_standard.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "message"),
+    [
+        ("weights", (), "expected --list"),
+        ("weights", ("--show=resnet5",), "did you mean 'resnet50'"),
+        ("weights", ("--fetch=small_robust",), "no address is registered"),
+        ("weights", ("--verify=nothing_here",), "unknown backbone 'nothing_here'"),
+        ("convert_weights", ("--name=mine",), "expected --source"),
+        (
+            "convert_weights",
+            ("--source=nowhere.pt", "--name=resnet50"),
+            "nowhere.pt: no such weights file",
+        ),
+        (
+            "convert_weights",
+            (f"--source={WEIGHTS}", "--name=mine", "--backbone=resnet5O"),
+            "did you mean 'resnet50'",
+        ),
+        (
+            "convert_weights",
+            (f"--source={WEIGHTS}", "--name=resnet50"),
+            "this looks like small_",
+        ),
+    ],
+)
+def test_bad_weights_flags_end_in_one_line(tmp_path, name, flags, message):
+    done = launch(name, *flags, f"--folder={tmp_path / 'weights'}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not (tmp_path / "weights").exists()
+
+
+def test_weights_are_listed_converted_and_verified(tmp_path, monkeypatch):
+    monkeypatch.setenv("PARAMCTL_WEIGHTS", str(tmp_path))
+    converted = launch(
+        "convert_weights",
+        f"--source={WEIGHTS}",
+        "--backbone=small_standard",
+        "--name=mine",
+        "--licence=own",
+    )
+    assert converted.returncode == 0, converted.stderr
+    assert "1,252,772 parameters, licence own" in converted.stdout
+    done = launch("weights", "--list", "--show=resnet50_l2_eps3", "--verify=mine")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^mine +converted +64 +layer4\.0", done.stdout, re.MULTILINE)
+    assert "380b14e6f9750bffa1447cf7017f65da4dc5ce71a3dd112f107515dcf7b14d9d" in (
+        done.stdout
+    )
+    assert done.stdout.splitlines()[-1].startswith("mine: sound, ")

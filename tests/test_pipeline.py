@@ -1,5 +1,6 @@
 """The stages in one directory: a small real run, its continuation, and bad input."""
 
+import dataclasses
 import importlib.util
 import json
 from functools import partial
@@ -137,7 +138,15 @@ def test_lost_results_are_made_again_equal(finished):
     ("changes", "message"),
     [
         ({"models": ("net_a", "resnet5")}, "did you mean 'resnet50'"),
-        ({"models": ("resnet50",)}, "no weights found; put resnet50"),
+        ({"models": ("resnet50",)}, r"launch\.weights --fetch=resnet50"),
+        ({"models": ({"backbone": "net_a"},)}, "expected a name"),
+        ({"models": ({"name": "a/b"},)}, "name 'a/b'"),
+        ({"models": ({"name": "a", "backbon": "net_a"},)}, "did you mean 'backbone'"),
+        ({"models": ("net_a", {"name": "net_a"})}, "each once"),
+        (
+            {"models": ({"name": "a", "backbone": "net_a", "readout": "layer9"},)},
+            "unknown readout of a 'layer9'",
+        ),
         ({"encoding__readout": "layer9.0"}, "unknown readout of net_a 'layer9.0'"),
         ({"subject__readout": "layer3"}, "did you mean 'layer3.0'"),
         ({"seeds": ("unicorn_0001",)}, "unicorn_0001"),
@@ -155,6 +164,31 @@ def test_bad_settings_end_in_one_line(tmp_path, changes, message):
         )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "encoding").exists()
+
+
+def test_a_model_may_have_its_own_network_readout_and_size(nets, tmp_path):
+    early = {
+        "name": "early",
+        "backbone": NETS[0],
+        "readout": "layer1.0",
+        "input_size": 16,
+        "weights": str(nets / f"{NETS[1]}.safetensors"),
+    }
+    config = small_config(models=(NETS[0], early), encoding__readout="")
+    with pytest.MonkeyPatch.context() as patch:
+        spec = dataclasses.replace(registry.REGISTRY[NETS[0]], readout="layer2.0")
+        patch.setitem(registry.REGISTRY, NETS[0], spec)
+        run = experiment.open_run(config, tmp_path / "run", progress=False)
+        assert run.readouts == {NETS[0]: "layer2.0", "early": "layer1.0"}
+        pipeline.fit(run)
+    default, own = run.models()
+    assert (default.name, default.readout) == (NETS[0], "layer2.0")
+    assert (own.name, own.readout) == ("early", "layer1.0")
+    assert own.backbone.network.input_size == 16
+    weights = [model.backbone.provenance["file"] for model in (default, own)]
+    assert weights == [f"{name}.safetensors" for name in NETS[:2]]
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert stored["config"]["readouts"] == run.readouts
 
 
 def test_a_section_may_change_until_results_rest_on_it(tmp_path):

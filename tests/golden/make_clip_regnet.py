@@ -1,6 +1,6 @@
 """Make ``clip_regnet.npz``: CLIP's ResNet, RegNetY, wide ResNets by their originals.
 
-    python tests/golden/make_clip_regnet.py  # needs torchvision, timm and open_clip
+    python -m tests.golden.make_clip_regnet  # needs torchvision, timm and open_clip
 
 The references are the published implementations themselves: `ModifiedResNet` of
 open_clip (3.3.0), and of timm (1.0.31) where the position embedding is resized, which
@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tests.golden import subsample
+
 FIXTURE = Path(__file__).with_name("clip_regnet.npz")
-N_POSITIONS = 192
+summarise = partial(subsample.summarise, count=192)
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -134,17 +137,9 @@ def draw_weights(shapes: Shapes, seed: int) -> dict[str, np.ndarray]:
 
 def draw_images(case: Case) -> np.ndarray:
     """Normalised images, ``[image, height, width, channel]``."""
-    random = np.random.RandomState(1000 + case.seed)
-    shape = (case.n_images, case.height, case.width, 3)
-    return random.standard_normal(shape).astype(np.float32)
-
-
-def summarise(readout: str, values: np.ndarray) -> np.ndarray:
-    """``[max |x|, mean x, x at drawn positions]`` of torch-ordered activations."""
-    random = np.random.RandomState(sum(readout.encode()))
-    flat = values.ravel()
-    at = flat[random.randint(0, flat.size, N_POSITIONS)]
-    return np.concatenate([[np.abs(flat).max(), flat.mean(dtype=np.float64)], at])
+    return subsample.draw_images(
+        case.n_images, case.height, case.width, seed=1000 + case.seed
+    )
 
 
 def timm_state(weights: Mapping[str, Any], model: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Make ``cornet.npz``: what torch computes for CORnet-Z with drawn weights.
 
-    python tests/golden/make_cornet.py            # needs torch
+    python -m tests.golden.make_cornet            # needs torch
 
 The reference is the chain of torch modules that the CORnet repository defines, written
 out below. Weights and images are drawn by numpy's frozen legacy generator in the order
@@ -10,12 +10,15 @@ and the values at drawn positions.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from tests.golden import subsample
+
 FIXTURE = Path(__file__).with_name("cornet.npz")
-N_POSITIONS = 192
+summarise = partial(subsample.summarise, count=192)
 SIZE, N_IMAGES = 97, 4
 CHANNELS = {"V1": (3, 64), "V2": (64, 128), "V4": (128, 256), "IT": (256, 512)}
 SHAPES = {
@@ -38,14 +41,6 @@ def draw() -> tuple[dict[str, np.ndarray], np.ndarray]:
         weights[name] = (scale * random.standard_normal(shape)).astype(np.float32)
     images = random.standard_normal((N_IMAGES, SIZE, SIZE, 3)).astype(np.float32)
     return weights, images
-
-
-def summarise(readout: str, values: np.ndarray) -> np.ndarray:
-    """``[max |x|, mean x, x at drawn positions]`` of torch-ordered activations."""
-    random = np.random.RandomState(sum(readout.encode()))
-    flat = values.ravel()
-    at = flat[random.randint(0, flat.size, N_POSITIONS)]
-    return np.concatenate([[np.abs(flat).max(), flat.mean(dtype=np.float64)], at])
 
 
 def torch_outputs() -> dict[str, np.ndarray]:

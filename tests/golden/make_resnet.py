@@ -1,6 +1,6 @@
 """Make ``resnet.npz``: what torch computes for every ResNet with drawn weights.
 
-    python tests/golden/make_resnet.py            # needs torch
+    python -m tests.golden.make_resnet            # needs torch
 
 Weights and images are drawn by numpy's frozen legacy generator in the order of the
 sorted names, so that the fixture holds outputs only: of every block, of ``avgpool`` and
@@ -12,12 +12,15 @@ was compared once with torchvision 0.29.2 itself: equal bits for all six network
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from tests.golden import subsample
+
 FIXTURE = Path(__file__).with_name("resnet.npz")
-N_POSITIONS = 192
+summarise = partial(subsample.summarise, count=192)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,17 +91,9 @@ def draw_weights(case: Case) -> dict[str, np.ndarray]:
 
 def draw_images(case: Case) -> np.ndarray:
     """Normalised images, ``[image, height, width, channel]``."""
-    random = np.random.RandomState(1000 + case.seed)
-    shape = (case.n_images, case.size, case.size, 3)
-    return random.standard_normal(shape).astype(np.float32)
-
-
-def summarise(readout: str, values: np.ndarray) -> np.ndarray:
-    """``[max |x|, mean x, x at drawn positions]`` of torch-ordered activations."""
-    random = np.random.RandomState(sum(readout.encode()))
-    flat = values.ravel()
-    at = flat[random.randint(0, flat.size, N_POSITIONS)]
-    return np.concatenate([[np.abs(flat).max(), flat.mean(dtype=np.float64)], at])
+    return subsample.draw_images(
+        case.n_images, case.size, case.size, seed=1000 + case.seed
+    )
 
 
 def torch_outputs(

@@ -22,8 +22,8 @@ class Area(nn.Module):
     """One area: ``maxpool(relu(conv(x)))``, which halves the map, or quarters it."""
 
     channels: int
-    size: int = 3
-    stride: int = 1
+    size: int
+    stride: int
 
     @nn.compact
     def __call__(self, x: Activation) -> Activation:
@@ -55,8 +55,8 @@ class CORnetZ(nn.Module):
         """Maps normalised images to ``{readout: activations}``, first to last."""
         out: dict[str, Array] = {}
         for depth, area in enumerate(AREAS):
-            first = {"size": 7, "stride": 2} if depth == 0 else {}
-            x = Area(self.width * 2**depth, **first, name=area)(x)
+            size, stride = (7, 2) if depth == 0 else (3, 1)
+            x = Area(self.width * 2**depth, size, stride, name=area)(x)
             out[area] = x
             if area == self.through:
                 return out
