@@ -3,7 +3,7 @@
 The public names, in the order of the loop; see README.md for a run of it.
 """
 
-from paramctl_jax.backbones import load_backbone
+from paramctl_jax.backbones import convert_weights, load_backbone
 from paramctl_jax.data import load_photographs
 from paramctl_jax.encoding import (
     fit_encoding,
@@ -27,6 +27,7 @@ from paramctl_jax.subject import linear_subject
 from paramctl_jax.synthesis import accentuate
 from paramctl_jax.types import (
     Backbone,
+    CheckpointError,
     ControlScore,
     EncodingModel,
     ImageSet,
@@ -38,6 +39,7 @@ from paramctl_jax.types import (
 
 __all__ = [
     "Backbone",
+    "CheckpointError",
     "ControlScore",
     "EncodingModel",
     "ImageSet",
@@ -47,6 +49,7 @@ __all__ = [
     "Sweep",
     "accentuate",
     "control_score",
+    "convert_weights",
     "fit_encoding",
     "linear_subject",
     "load_backbone",

@@ -26,6 +26,7 @@ from paramctl_jax.types import CheckpointError, InputError
 
 MANIFEST = "manifest.json"
 _CHECKPOINT = "checkpoint"
+_MARGIN = 2**20  # bytes of names and indices beside the tensors
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -89,6 +90,7 @@ def write_weights(
             f"{folder}: cannot be written ({error.strerror})"
         ) from error
     try:
+        _check_room(scratch, tensors)
         _save(scratch / _CHECKPOINT, tensors)
         complete = dataclasses.replace(manifest, files=_digests(scratch))
         artifacts.write_json(scratch / MANIFEST, dataclasses.asdict(complete))
@@ -102,6 +104,14 @@ def write_weights(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def _check_room(folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Orbax fills a disk to the last byte before its threads complain, at length."""
+    needed = sum(tensor.nbytes for tensor in tensors.values()) + _MARGIN
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(f"{needed >> 20} MiB needed, {free >> 20} MiB free on the disk")
 
 
 def _save(path: Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import types
 
 import numpy as np
 import pytest
@@ -131,6 +133,14 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "_save", full)
     with pytest.raises(CheckpointError, match=r"No space left on device\); nothing"):
+        convert_weights(BUNDLED, "mine", backbone="small_standard", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, monkeypatch):
+    usage = types.SimpleNamespace(free=3 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(CheckpointError, match="3 MiB needed, 3 MiB free on the disk"):
         convert_weights(BUNDLED, "mine", backbone="small_standard", folder=tmp_path)
     assert not list(tmp_path.iterdir())
 
