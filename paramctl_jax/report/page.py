@@ -26,6 +26,7 @@ from paramctl_jax.report.remarks import (
 )
 from paramctl_jax.report.style import model_colour, number
 from paramctl_jax.report.summary import (
+    FEW,
     Row,
     model_rows,
     p_value,
@@ -161,10 +162,13 @@ def _comparisons(inputs: ReportInputs) -> str:
         f"<td>{p_value(c.p_sites, c.p_min_sites)}</td></tr>"
         for c in shown
     )
-    return (
-        '<h3>Differences between models</h3><div class="scroll"><table class="numbers">'
+    table = (
+        '<div class="scroll"><table class="numbers">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+    if len(shown) > FEW:
+        table = f"<details><summary>All {len(shown)}</summary>{table}</details>"
+    return f"<h3>Differences between models</h3>{table}"
 
 
 def _stimuli_section(inputs: ReportInputs, uris: dict[str, str]) -> str:

@@ -148,6 +148,9 @@ def _site_cells(inputs: ReportInputs, model: str, site: str) -> dict[str, Cell]:
     }
 
 
+FEW = 6  # comparisons that are shown at once: of four models
+
+
 def shown_comparisons(inputs: ReportInputs) -> list[Comparison]:
     """The comparisons of the subject that the report shows."""
     shown = inputs.subject
@@ -212,7 +215,11 @@ def summary_table(inputs: ReportInputs) -> str:
     lines = [_aligned(line, widths) for line in table]
     lines.insert(1, "─" * len(lines[0]))
     lines += [f"{_mark(i)} {reason}" for i, reason in enumerate(reasons)]
-    lines += [_comparison_line(c) for c in shown_comparisons(inputs)]
+    compared = shown_comparisons(inputs)
+    if len(compared) > FEW:
+        lines.append(f"{len(compared)} differences between models are in the report")
+    else:
+        lines += [_comparison_line(c) for c in compared]
     return "\n".join(lines)
 
 

@@ -31,6 +31,16 @@ def test_summary_table_is_the_score(inputs):
     assert len({len(line) for line in lines[:4]}) == 1
 
 
+def test_many_comparisons_are_counted_not_listed(inputs):
+    one = inputs.score.comparisons[0]
+    for count in (summary.FEW, summary.FEW + 1):
+        score = dataclasses.replace(inputs.score, comparisons=(one,) * count)
+        lines = summary_table(dataclasses.replace(inputs, score=score)).splitlines()
+        listed = [line for line in lines if line.startswith("robust − standard")]
+        assert len(listed) == (count if count == summary.FEW else 0)
+    assert lines[-1] == "7 differences between models are in the report"
+
+
 def test_encoding_is_averaged_over_the_scored_sites_only(tmp_path):
     inputs = build(tmp_path / "s", {"m": 0.8}, ("a", "b"))
     wide = build(tmp_path / "w", {"m": 0.8}, ("a", "b", "c"))
