@@ -16,6 +16,8 @@ from paramctl_jax.backbones.families.resnet import L2_RADII, LINF_RADII
 
 def get_config(norm: str = "l2") -> ml_collections.ConfigDict:
     """ResNet-50s of one norm's series; the Linf series begins with radius 0 as well."""
+    if norm not in ("l2", "linf"):
+        raise ValueError(f"norm {norm!r}: expected l2 or linf")
     config = backbones.get_config()
     config.title = f"Control against robustness ({norm})"
     l2, linf = (

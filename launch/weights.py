@@ -11,6 +11,7 @@ published digest, converted to ``weights/NAME`` and removed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from absl import flags
@@ -23,7 +24,9 @@ _LIST = flags.DEFINE_bool("list", False, "Print the table of all backbones.")
 _SHOW = flags.DEFINE_list("show", [], "Names of which to print all that is known.")
 _FETCH = flags.DEFINE_list("fetch", [], "Names to fetch and convert.")
 _VERIFY = flags.DEFINE_list("verify", [], "Names to check, or 'all' that are here.")
-_FOLDER = flags.DEFINE_string("folder", None, "Where to put them; default weights/.")
+_FOLDER = flags.DEFINE_string(
+    "folder", None, "Where they are looked for and put; default weights/."
+)
 _PROGRESS = flags.DEFINE_bool("progress", True, "Show progress bars.")
 
 
@@ -35,12 +38,14 @@ def main(argv: Sequence[str]) -> None:
             "command line: expected --list, --show=NAMES, --fetch=NAMES or "
             "--verify=NAMES"
         )
+    if _FOLDER.value:
+        os.environ["PARAMCTL_WEIGHTS"] = _FOLDER.value
     if _LIST.value:
         print(catalogue.table())
     for name in _SHOW.value:
         print(catalogue.describe(name))
     for name in _FETCH.value:
-        print(fetch.fetch_weights(name, _FOLDER.value, _PROGRESS.value), flush=True)
+        print(fetch.fetch_weights(name, progress=_PROGRESS.value), flush=True)
     names = catalogue.present() if _VERIFY.value == ["all"] else _VERIFY.value
     for name in names:
         print(catalogue.verify(name), flush=True)

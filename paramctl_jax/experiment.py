@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from paramctl_jax import artifacts, scoring
 from paramctl_jax.backbones import (
+    Spec,
     check_readout,
     load_backbone,
     spec_of_weights,
@@ -63,15 +64,24 @@ class ModelEntry:
         """The name by which the backbone is known."""
         return self.backbone or self.name
 
+    @property
+    def source(self) -> tuple[str, str, int]:
+        """Models that agree in this share their network."""
+        return self.network, self.weights, self.input_size
+
+    @property
+    def spec(self) -> Spec:
+        """What is known of the backbone."""
+        return spec_of_weights(self.network, self.weights or None)
+
     def load(self) -> Backbone:
-        """The backbone under the model's name."""
-        backbone = load_backbone(
+        """The backbone, under its own name."""
+        return load_backbone(
             self.network, self.weights or None, input_size=self.input_size or None
         )
-        return dataclasses.replace(backbone, name=self.name)
 
 
-def model_entry(given: str | Mapping[str, Any]) -> ModelEntry:
+def model_entry(given: Any) -> ModelEntry:
     """An entry of ``config.models`` from what the settings say.
 
     Example:
@@ -83,10 +93,18 @@ def model_entry(given: str | Mapping[str, Any]) -> ModelEntry:
     """
     if isinstance(given, str):
         return ModelEntry(given)
-    known = [field.name for field in dataclasses.fields(ModelEntry)]
-    for name in given:
-        if name not in known:
-            raise unknown(name, known, "setting of a model in config.models")
+    if not isinstance(given, Mapping):
+        raise InputError(f"config.models: expected a name or mapping, found {given!r}")
+    kinds: dict[str, type] = {f.name: str for f in dataclasses.fields(ModelEntry)}
+    kinds["input_size"] = int
+    for name, value in given.items():
+        if name not in kinds:
+            raise unknown(str(name), kinds, "setting of a model in config.models")
+        if type(value) is not kinds[name]:
+            raise InputError(
+                f"config.models: expected {name} to be of type {kinds[name].__name__}, "
+                f"found {value!r}"
+            )
     if not given.get("name"):
         raise InputError(f"config.models: expected a name in {dict(given)}")
     check_name(given["name"])  # files are named after it
@@ -131,7 +149,14 @@ class Run:
     @cached_property
     def backbones(self) -> dict[str, Backbone]:
         """The models' networks by name, in the order of the settings."""
-        return {entry.name: entry.load() for entry in self.entries}
+        loaded: dict[tuple[str, str, int], Backbone] = {}  # one network, one copy
+        for entry in self.entries:
+            if entry.source not in loaded:
+                loaded[entry.source] = entry.load()
+        return {
+            entry.name: dataclasses.replace(loaded[entry.source], name=entry.name)
+            for entry in self.entries
+        }
 
     @cached_property
     def readouts(self) -> dict[str, str]:
@@ -140,7 +165,7 @@ class Run:
         return {
             entry.name: check_readout(
                 self.backbones[entry.name],
-                entry.readout or common or spec_of_weights(entry.network).readout,
+                entry.readout or common or entry.spec.readout,
             )
             for entry in self.entries
         }
@@ -245,6 +270,11 @@ def _check_settings(config: Mapping[str, Any]) -> None:
                 raise unknown(name, sorted(known), f"setting in config.{section}")
     names = {field.name for field in dataclasses.fields(Settings)}
     Settings(**{k: v for k, v in config["synthesis"].items() if k in names})
+    for section in ("models", "seeds"):
+        if not isinstance(config[section], list | tuple):
+            raise InputError(
+                f"config.{section}: expected a sequence, found {config[section]!r}"
+            )
     given = {
         "models": [model_entry(entry).name for entry in config["models"]],
         "seeds": list(config["seeds"]),

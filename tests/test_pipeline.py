@@ -14,7 +14,12 @@ from PIL import Image
 
 from paramctl_jax import experiment, pipeline
 from paramctl_jax.artifacts import sha256_file
-from paramctl_jax.backbones import checkpoint, random_backbone, registry
+from paramctl_jax.backbones import (
+    checkpoint,
+    convert_weights,
+    random_backbone,
+    registry,
+)
 from paramctl_jax.backbones.families import resnet
 from paramctl_jax.data import photographs_path
 from paramctl_jax.recordings import load_recordings, save_recordings
@@ -141,6 +146,14 @@ def test_lost_results_are_made_again_equal(finished):
         ({"models": ("resnet50",)}, r"launch\.weights --fetch=resnet50"),
         ({"models": ({"backbone": "net_a"},)}, "expected a name"),
         ({"models": ({"name": "a/b"},)}, "name 'a/b'"),
+        ({"models": 5}, "config.models: expected a sequence"),
+        ({"models": (5,)}, "expected a name or mapping, found 5"),
+        ({"models": ({"name": 5},)}, "expected name to be of type str, found 5"),
+        ({"models": ({5: "net_a"},)}, "unknown setting of a model"),
+        (
+            {"models": ({"name": "a", "input_size": "64"},)},
+            "expected input_size to be of type int, found '64'",
+        ),
         ({"models": ({"name": "a", "backbon": "net_a"},)}, "did you mean 'backbone'"),
         ({"models": ("net_a", {"name": "net_a"})}, "each once"),
         (
@@ -189,6 +202,26 @@ def test_a_model_may_have_its_own_network_readout_and_size(nets, tmp_path):
     assert weights == [f"{name}.safetensors" for name in NETS[:2]]
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
     assert stored["config"]["readouts"] == run.readouts
+
+
+def test_models_of_one_network_share_it(tmp_path):
+    early = {"name": "early", "backbone": NETS[0], "readout": "layer1.0"}
+    config = small_config(models=(NETS[0], early))
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
+    first, second = run.backbones.values()
+    assert (first.name, second.name) == (NETS[0], "early")
+    assert first.variables is second.variables
+
+
+def test_a_model_may_be_named_after_nothing_registered(tmp_path, nets):
+    path = convert_weights(
+        nets / f"{NETS[0]}.safetensors", "lab", backbone=NETS[0], folder=tmp_path
+    )
+    entry = {"name": "mine", "weights": str(path)}
+    run = experiment.open_run(
+        small_config(models=(entry,)), tmp_path / "run", progress=False
+    )
+    assert run.readouts == {"mine": "layer2.0"}
 
 
 def test_a_section_may_change_until_results_rest_on_it(tmp_path):

@@ -17,7 +17,7 @@ from paramctl_jax.backbones.registry import REGISTRY
 from paramctl_jax.backbones.spec import Source, Spec
 from paramctl_jax.data import load_photographs
 from paramctl_jax.images import prepare
-from paramctl_jax.types import Backbone, CheckpointError
+from paramctl_jax.types import Backbone, CheckpointError, InputError
 
 _COLUMNS = (
     "name",
@@ -58,8 +58,10 @@ def table() -> str:
 
 
 def _row(name: str) -> tuple[str, ...]:
-    spec = spec_of_weights(name)
-    source = spec.source if name in REGISTRY else Source()
+    try:
+        spec, source = spec_of_weights(name), _source(name)
+    except InputError:
+        return (name, "damaged", *("" for _ in _COLUMNS[2:]))
     path = weights_at(name)
     here = "" if path is None else "converted" if path.is_dir() else "file"
     note = source.note.split(";")[0].split(",")[0]
@@ -75,10 +77,27 @@ def _row(name: str) -> tuple[str, ...]:
     )
 
 
+def _source(name: str) -> Source:
+    """Of the weights that are here, else of the published ones."""
+    published = REGISTRY[name].source if name in REGISTRY else Source()
+    path = weights_at(name)
+    if path is None or not path.is_dir():
+        return published
+    manifest = store.read_manifest(path)
+    digest = manifest.source_sha256.removeprefix("sha256:")
+    if published.sha256 and digest.startswith(published.sha256):
+        return published
+    return Source(
+        url=manifest.source_url,
+        sha256=digest,
+        licence=manifest.licence,
+        filename=manifest.source_file,
+    )
+
+
 def describe(name: str) -> str:
     """All that is known of a backbone and its weights, one fact a line."""
-    spec = spec_of_weights(name)
-    source = spec.source if name in REGISTRY else Source()
+    spec, source = spec_of_weights(name), _source(name)
     facts: dict[str, object] = {
         "here": weights_at(name) or "no",
         "input": f"{spec.input_size} pixels, a multiple of {spec.multiple}",

@@ -31,6 +31,7 @@ _TORCH_LEAF = {
     "var": "running_var",
 }
 _SHOWN = 5
+_LONGEST = 120  # characters of a name in a message
 
 # {torch name: (collection, path, Flax shape)}
 Wanted = dict[str, tuple[str, tuple[str, ...], tuple[int, ...]]]
@@ -119,12 +120,21 @@ def differences(
             for name in wanted
             if name in given and given[name].shape != shape[name]
         ],
-        "non-finite": [
-            name
+        "not floating-point": [
+            f"{name} {given[name].dtype}"
             for name in wanted
-            if name in given and not np.isfinite(given[name]).all()
+            if name in given and given[name].dtype.kind in "iub"
+        ],
+        "non-finite": [
+            name for name in wanted if name in given and not _finite(given[name])
         ],
     }
+
+
+def _finite(tensor: np.ndarray) -> bool:
+    """Whether every number is finite in the float32 that it becomes."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(tensor.astype(np.float32)).all())
 
 
 def load_variables(
@@ -172,8 +182,15 @@ def listed(problems: Mapping[str, list[str]]) -> str:
     for kind, names in problems.items():
         if names:
             more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            found.append(f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{more})")
+            shown = ", ".join(printable(name) for name in names[:_SHOWN])
+            found.append(f"{len(names)} {kind} ({shown}{more})")
     return "; ".join(found)
+
+
+def printable(name: str) -> str:
+    """A name out of a file, as it may stand in a message: ASCII, not too long."""
+    text = name.encode("unicode_escape").decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def to_tensors(variables: PyTree, dtype: Any = np.float32) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from paramctl_jax.backbones.loading import weight_folders
 from paramctl_jax.backbones.registry import REGISTRY, spec_of
 from paramctl_jax.backbones.spec import Spec
 from paramctl_jax.backbones.state_dict import state_dict
-from paramctl_jax.types import CheckpointError
+from paramctl_jax.types import CheckpointError, InputError
 
 
 def convert_weights(
@@ -24,6 +24,7 @@ def convert_weights(
     folder: str | Path | None = None,
     licence: str = "",
     sha256: str = "",
+    url: str = "",
 ) -> Path:
     """Converts a checkpoint file to an Orbax checkpoint with a manifest.
 
@@ -35,6 +36,8 @@ def convert_weights(
       licence: of the weights; empty takes the registry's where the file is the
         published one.
       sha256: expected digest of the file, in hex, or its beginning.
+      url: where the file was fetched; empty takes the registry's where the file is the
+        published one.
 
     Returns:
       The new folder, from which `load_backbone` reads `name`.
@@ -46,6 +49,11 @@ def convert_weights(
     architecture = backbone or name
     spec = spec_of(architecture)
     store.check_name(name)
+    if name in REGISTRY and spec_of(name).build() != spec.build():
+        raise InputError(
+            f"name {name!r} is that of another registered backbone than "
+            f"{architecture}; choose another name"
+        )
     data = tensors.read_bytes(source)
     digest = hashlib.sha256(data).hexdigest()
     check_digest(source, digest, sha256)
@@ -58,7 +66,7 @@ def convert_weights(
         backbone=architecture,
         source_file=Path(source).name,
         source_sha256=f"sha256:{digest}",
-        source_url=published.url if same else "",
+        source_url=url or (published.url if same else ""),
         licence=licence or (published.licence if same else ""),
         n_tensors=len(found),
         n_parameters=n_parameters,

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import http.client
 import os
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,6 +21,16 @@ from paramctl_jax.types import CheckpointError, InputError
 
 _CHUNK = 2**20
 _TIMEOUT = 60.0  # seconds without a byte
+# What a network or a server does, as against what a disk does; ValueError is a redirect
+# to no address.
+_BROKEN = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    TimeoutError,
+    ConnectionError,
+    ssl.SSLError,
+    ValueError,
+)
 
 
 def fetch_weights(
@@ -28,7 +39,8 @@ def fetch_weights(
     """Downloads a registered backbone's published file and converts it.
 
     A file that already lies in ``FOLDER/downloads`` is taken as it is and kept; one
-    downloaded here is removed once it is converted.
+    downloaded here is removed once it is converted, or if it proves to be no weights
+    and no digest is published that vouches for it.
 
     Args:
       name: as registered.
@@ -54,9 +66,24 @@ def fetch_weights(
     given = path.exists()
     if not given:
         download(source, path, label=name, progress=progress)
-    converted = convert_weights(path, name, folder=folder, sha256=source.sha256)
+    try:
+        converted = convert_weights(
+            path,
+            name,
+            folder=folder,
+            sha256=source.sha256,
+            licence="" if given else source.licence,
+            url="" if given else source.url,
+        )
+    except CheckpointError as error:
+        if not given and not source.sha256:  # it may be anything
+            path.unlink(missing_ok=True)
+            raise
+        raise CheckpointError(
+            f"{error}; if {path} is not the published file, remove it"
+        ) from error
     if not given:
-        path.unlink()
+        path.unlink(missing_ok=True)
     return converted
 
 
@@ -73,8 +100,13 @@ def download(source: Source, path: Path, *, label: str, progress: bool) -> Path:
         _receive(source.url, part, label, progress)
         with part.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
-        reason = getattr(error, "reason", None) or error
+        check_digest(source.url, digest, source.sha256)
+        os.replace(part, path)
+    except CheckpointError:
+        part.unlink(missing_ok=True)
+        raise
+    except _BROKEN as error:
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
         raise CheckpointError(
             f"{source.url}: cannot be fetched ({reason}); run this again to go on, or "
             f"get the file by other means and put it at {path}"
@@ -85,12 +117,6 @@ def download(source: Source, path: Path, *, label: str, progress: bool) -> Path:
         raise CheckpointError(
             f"{part}: cannot be written ({error.strerror or error})"
         ) from error
-    try:
-        check_digest(source.url, digest, source.sha256)
-    except CheckpointError:
-        part.unlink()
-        raise
-    os.replace(part, path)
     return path
 
 
@@ -110,10 +136,12 @@ def _receive(url: str, part: Path, label: str, progress: bool) -> None:
         error.close()
         return
     with response:
-        resumed = response.status == 206 and _starts_at(response, have)
+        resumed = response.status == 206
+        if resumed and not _starts_at(response, have):
+            raise http.client.HTTPException("answered with another part than asked for")
         have = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        length = response.headers.get("Content-Length") or ""
+        total = have + int(length) if length.isdigit() else None
         with part.open("ab" if resumed else "wb") as stream:
             _copy(response, stream, have, total, label, progress)
 

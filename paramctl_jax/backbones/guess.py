@@ -10,6 +10,7 @@ import numpy as np
 from paramctl_jax.backbones import checkpoint
 from paramctl_jax.backbones.registry import REGISTRY
 from paramctl_jax.backbones.spec import Spec
+from paramctl_jax.backbones.state_dict import in_our_names
 
 _ALIKE = 0.9  # fraction of the file's entries, by name and shape, that must agree
 
@@ -21,6 +22,12 @@ def _entries(spec: Spec, through: str = "") -> Entries:
     """Names and shapes of a registered network, whole or up to a stage."""
     wanted = checkpoint.shapes(spec.build(through=through), spec.input_size)
     return checkpoint.torch_shapes(wanted).items()
+
+
+def _given(tensors: Mapping[str, np.ndarray], spec: Spec) -> Entries:
+    """Names and shapes of a file as a network's own layouts would read them."""
+    renamed = in_our_names(tensors, spec)
+    return {(name, tensor.shape) for name, tensor in renamed.items()}
 
 
 def _likeness(given: Entries, spec: Spec) -> float:
@@ -41,11 +48,13 @@ def looks_like(tensors: Mapping[str, np.ndarray]) -> str:
 
     Architectures that several members share are known by the first.
     """
-    given = {(name, tensor.shape) for name, tensor in tensors.items()}
     architectures: dict[Any, str] = {}
     for name, spec in REGISTRY.items():
         architectures.setdefault(spec.build(), name)
-    likeness = {n: _likeness(given, REGISTRY[n]) for n in architectures.values()}
+    likeness = {
+        name: _likeness(_given(tensors, REGISTRY[name]), REGISTRY[name])
+        for name in architectures.values()
+    }
     best = max(likeness, key=likeness.__getitem__)
     return best if likeness[best] > 0 else ""
 

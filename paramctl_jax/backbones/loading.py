@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Mapping
@@ -59,14 +60,30 @@ def weights_at(name: str) -> Path | None:
     return None
 
 
-def spec_of_weights(name: str) -> Spec:
-    """The registry's entry of a name, or of the network that converted weights fit."""
+def spec_of_weights(name: str, weights: str | Path | None = None) -> Spec:
+    """The registry's entry of a name, or of the network that converted weights fit.
+
+    Args:
+      name: as registered, or of converted weights.
+      weights: their folder; None looks the name up in the weights folders.
+    """
     if name in REGISTRY:
         return REGISTRY[name]
-    for folder in weight_folders():
-        if store.is_weights(folder / name):
-            return spec_of(store.read_manifest(folder / name).backbone)
+    folders = [Path(weights)] if weights else [f / name for f in weight_folders()]
+    for folder in folders:
+        if store.is_weights(folder):
+            return _spec_of_folder(folder)
     return spec_of(name)
+
+
+def _spec_of_folder(folder: Path) -> Spec:
+    backbone = store.read_manifest(folder).backbone
+    if backbone not in REGISTRY:
+        raise CheckpointError(
+            f"{folder / store.MANIFEST}: made for {checkpoint.printable(backbone)!r}, "
+            "which is not registered"
+        )
+    return REGISTRY[backbone]
 
 
 def read_weights(
@@ -80,11 +97,20 @@ def read_weights(
     """
     path = Path(path)
     if path.is_dir() and store.is_weights(path):
+        if _spec_of_folder(path).build() != spec.build():
+            made_for = store.read_manifest(path).backbone
+            raise CheckpointError(
+                f"{path}: converted for {made_for}, which is another network"
+            )
         manifest, found = store.read_weights(path)
         origin = {"file": manifest.source_file, "licence": manifest.licence}
         return found, {**origin, "sha256": manifest.tensors_sha256}
-    found = state_dict(tensors.read_tree(path), spec, str(path))
-    origin = {"file": path.name, "licence": spec.source.licence}
+    data = tensors.read_bytes(path)
+    found = state_dict(tensors.parse(data, str(path)), spec, str(path))
+    digest = hashlib.sha256(data).hexdigest()
+    published = spec.source.sha256
+    licence = spec.source.licence if published and digest.startswith(published) else ""
+    origin = {"file": path.name, "licence": licence}
     return found, {**origin, "sha256": tensors.digest(found)}
 
 
@@ -120,7 +146,7 @@ def load_backbone(
       >>> backbone.readouts["layer4.0"]
       (4, 4, 256)
     """
-    spec = spec_of_weights(name)
+    spec = spec_of_weights(name, weights)
     check_stage(name, spec, through)
     path = Path(weights) if weights is not None else find_weights(name)
     size = _checked_size(name, spec, input_size)
@@ -157,9 +183,10 @@ def _filled(
 
 def _checked_size(name: str, spec: Spec, input_size: int | None) -> int:
     size = spec.input_size if input_size is None else input_size
-    if size < spec.multiple or size % spec.multiple:
+    if size < spec.smallest or size % spec.multiple:
         raise InputError(
-            f"{name}: input_size={size}, expected a multiple of {spec.multiple}"
+            f"{name}: input_size={size}, expected a multiple of {spec.multiple}, at "
+            f"least {max(spec.smallest, spec.multiple)}"
         )
     return size
 

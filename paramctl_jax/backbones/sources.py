@@ -31,7 +31,7 @@ def _madry(tail: str, top1: float, note: str) -> Source:
     """MadryLab's `robustness` library publishes no digests."""
     return Source(
         url=f"https://www.dropbox.com/s/{tail}?dl=1",
-        licence="MIT",
+        licence="MIT (the repository's)",
         preprocessing=_CROP,
         top1=top1,
         note=f"MadryLab robustness, {note}",
@@ -92,7 +92,7 @@ _SERIES = {
         73.73,
         "9612d8096ef5378b4a32746072f72fedcb02c7ff4b747bc7163274f7ec2f0fd8",
     ),
-    ("linf", "1.0"): (72.05, ""),
+    ("linf", "1.0"): (72.05, ""),  # its file name was not seen; it follows the others'
     ("linf", "2.0"): (
         69.10,
         "59f28de783a049cb4d91ba1c0a09c314db2cc4bb1e859566e023f842b02772ac",
@@ -107,10 +107,27 @@ _SERIES = {
     ),
 }
 
-_BUNDLED = Source(
-    licence="trained on photographs under ImageNet's terms",
-    note="bundled, see weights/README.md",
-)
+_BUNDLED = {
+    "small_standard": (
+        "7502a2ba9a2f6285ae47a728fc47072e65de42bb54f2b6418c14a0896abdd8ce"
+    ),
+    "small_robust": "5d706c12f60653333cd6f59194d38e4a4b527329bd87105caaa3aebe917a7afe",
+    "small_subject_standard": (
+        "00825b991ac3c0c413eb64f29aa34ba74e5f8332adcd8aa7d6bccca974143d6e"
+    ),
+    "small_subject_robust": (
+        "1413dea27759b7feeea36ea489c9a700f0ebe88f79388607eaace4878ef3a3e8"
+    ),
+}
+
+
+def _bundled(sha256: str) -> Source:
+    return Source(
+        sha256=sha256,
+        licence="trained on photographs under ImageNet's terms",
+        note="bundled, see weights/README.md",
+    )
+
 
 SOURCES: dict[str, Source] = {
     "resnet18": _torchvision(
@@ -179,7 +196,7 @@ SOURCES: dict[str, Source] = {
     "clip_vitb32": Source(
         url=f"{_CLIP}40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/ViT-B-32.pt",
         sha256="40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
-        licence="MIT",
+        licence="MIT (the repository's)",
         preprocessing="resize 224 bicubic, crop 224",
         note="image tower; zero-shot 63.2",
     ),
@@ -220,13 +237,5 @@ SOURCES: dict[str, Source] = {
         ),
         filename="training_seed_01.pth",
     ),
-    **dict.fromkeys(
-        (
-            "small_standard",
-            "small_robust",
-            "small_subject_standard",
-            "small_subject_robust",
-        ),
-        _BUNDLED,
-    ),
+    **{name: _bundled(sha256) for name, sha256 in _BUNDLED.items()},
 }

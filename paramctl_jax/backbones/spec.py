@@ -53,6 +53,7 @@ class Spec:
       input_size: default side of the input in pixels.
       mean, std: normalisation of the sRGB image in [0, 1].
       multiple: of which the side of the input must be one.
+      smallest: side of the input at which every layer still has an output.
       readout: the one that an experiment takes where it names none.
       layouts: from other publishers' tensor names to this module's.
       source: of the published weights.
@@ -63,6 +64,7 @@ class Spec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     multiple: int = 1
+    smallest: int = 1
     readout: str = ""
     layouts: tuple[Layout, ...] = ()
     source: Source = Source()

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from paramctl_jax.backbones import torch_file
+from paramctl_jax.backbones.checkpoint import printable
 from paramctl_jax.backbones.spec import Spec
 from paramctl_jax.types import CheckpointError
 
 # Where trainers put the state dict, first found first taken.
 # A moving average beside the last iterate is what its publisher evaluates.
 CONTAINERS = ("model", "state_dict_ema", "state_dict", "model_state_dict")
+_HOLDERS = (Mapping, torch_file.Inert)
 _DEPTH = 4  # a pickle may hold a mapping that holds itself
+PRECISIONS = ("float16", "bfloat16", "float32", "float64")
 # What DataParallel, torch.compile and trainers put before every name.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.")
 _COPY = "attacker."  # `robustness` keeps the same network once more for its attacks
@@ -39,11 +42,18 @@ def state_dict(tree: Any, spec: Spec, source: str) -> dict[str, np.ndarray]:
         two copies differ or whose normaliser is not the network's.
     """
     tensors = _unwrapped(_numbers(_found(tree, source), source), spec, source)
+    return in_our_names(tensors, spec)
+
+
+def in_our_names(
+    tensors: Mapping[str, np.ndarray], spec: Spec
+) -> dict[str, np.ndarray]:
+    """Tensors renamed by the first of the network's layouts that knows their names."""
     for layout in spec.layouts:
         renamed = layout(tensors)
         if renamed is not None:
             return dict(renamed)
-    return tensors
+    return dict(tensors)
 
 
 def _found(tree: Any, source: str) -> dict[str, Any]:
@@ -51,8 +61,8 @@ def _found(tree: Any, source: str) -> dict[str, Any]:
     for _ in range(_DEPTH):
         if not isinstance(tree, Mapping):
             break
-        inner = [tree[name] for name in CONTAINERS if name in tree]
-        if inner and not isinstance(inner[0], np.ndarray):
+        inner = [tree[n] for n in CONTAINERS if isinstance(tree.get(n), _HOLDERS)]
+        if inner:
             tree = inner[0]
         elif any(isinstance(value, np.ndarray) for value in tree.values()):
             return dict(tree)
@@ -73,28 +83,31 @@ def _kind(value: Any) -> str:
 
 
 def _keys(tree: Mapping[Any, Any]) -> str:
-    names = [str(name)[:40] for name in list(tree)[:5]]
+    names = [printable(str(name)) for name in list(tree)[:5]]
     return f"the keys {', '.join(names)}" if names else "an empty mapping"
 
 
 def _numbers(found: Mapping[Any, Any], source: str) -> dict[str, np.ndarray]:
-    """Real tensors under text names; batch counters are left out."""
+    """Floating-point tensors under text names; batch counters are left out."""
     tensors = {}
     for name, value in found.items():
         if not isinstance(name, str):
-            raise CheckpointError(f"{source}: expected names, found the key {name!r}")
+            raise CheckpointError(
+                f"{source}: expected names, found the key {printable(repr(name))}"
+            )
         if name.endswith("num_batches_tracked"):
             continue
         if not isinstance(value, np.ndarray):
             raise CheckpointError(
-                f"{source}: expected a tensor at {name}, found {_kind(value)}"
+                f"{source}: expected a tensor at {printable(name)}, "
+                f"found {_kind(value)}"
             )
-        if value.dtype.kind not in "fiub" and value.dtype.name != "bfloat16":
+        if value.dtype.name not in PRECISIONS and value.dtype.kind not in "iub":
             raise CheckpointError(
-                f"{source}: expected tensors of real numbers, found {name} of type "
-                f"{value.dtype}"
+                f"{source}: expected tensors of real numbers, found {printable(name)} "
+                f"of type {value.dtype}"
             )
-        tensors[name] = value
+        tensors[name] = value.astype(value.dtype.newbyteorder("="), copy=False)
     return tensors
 
 
@@ -111,10 +124,10 @@ def _stripped(
     tensors: dict[str, np.ndarray], wrappers: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """Without the prefixes that every single name has."""
-    for prefix in wrappers:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            bare = {name.removeprefix(prefix): t for name, t in tensors.items()}
-            return _stripped(bare, wrappers)
+    for _ in range(_DEPTH):
+        for prefix in wrappers:
+            if all(name.startswith(prefix) for name in tensors):
+                tensors = {n.removeprefix(prefix): t for n, t in tensors.items()}
     return tensors
 
 

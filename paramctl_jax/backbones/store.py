@@ -9,12 +9,16 @@ as other numbers. The manifest's digests are checked before anything is restored
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from paramctl_jax.types import CheckpointError, InputError
 
 MANIFEST = "manifest.json"
 _CHECKPOINT = "checkpoint"
+_ONE_AT_A_TIME = threading.Lock()  # Orbax's writers share state within a process
 _MARGIN = 2**20  # bytes of names and indices beside the tensors
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -39,7 +44,7 @@ class Manifest:
       backbone: registered network that they fit.
       source_file: name of the file they were converted from.
       source_sha256: of that file.
-      source_url: where it is published, if its digest is the published one.
+      source_url: where it was fetched, or is published if its digest is that one.
       licence: of the weights.
       n_tensors: entries of the state dict.
       n_parameters: numbers in it, without running statistics.
@@ -82,6 +87,11 @@ def write_weights(
         half-written is left.
     """
     target = Path(folder) / check_name(manifest.name)
+    if os.path.lexists(target) and not is_weights(target):
+        raise CheckpointError(
+            f"{target}: is there already and holds no converted weights; choose "
+            "another name or folder"
+        )
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{manifest.name}.", dir=folder))
@@ -90,20 +100,51 @@ def write_weights(
             f"{folder}: cannot be written ({error.strerror})"
         ) from error
     try:
-        _check_room(scratch, tensors)
-        _save(scratch / _CHECKPOINT, tensors)
-        complete = dataclasses.replace(manifest, files=_digests(scratch))
-        artifacts.write_json(scratch / MANIFEST, dataclasses.asdict(complete))
-        _check_restored(scratch, complete)
-        scratch.chmod(0o755)
+        with _ONE_AT_A_TIME, _quiet():
+            _fill(scratch, manifest, tensors)
         _swap(scratch, target)
     except (OSError, ValueError) as error:  # Orbax says a full disk as ValueError
+        _remove(scratch)
+        left = f"remove {scratch}" if scratch.exists() else "nothing was left"
         raise CheckpointError(
-            f"{target}: could not be written ({_first_line(error)}); nothing was left"
+            f"{target}: could not be written ({_first_line(error)}); {left}"
         ) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(scratch)
     return target
+
+
+def _fill(scratch: Path, manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes checkpoint and manifest, and reads them back."""
+    _check_room(scratch, tensors)
+    _save(scratch / _CHECKPOINT, tensors)
+    complete = dataclasses.replace(manifest, files=_digests(scratch))
+    artifacts.write_json(scratch / MANIFEST, dataclasses.asdict(complete))
+    _check_restored(scratch, complete)
+    scratch.chmod(0o755)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder that Orbax's threads may still be writing to."""
+    for _ in range(5):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Orbax and its threads log what is then raised, at length."""
+    before = logging.root.manager.disable
+    hook = threading.excepthook
+    logging.disable(logging.CRITICAL)
+    threading.excepthook = lambda args: None
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        threading.excepthook = hook
 
 
 def _check_room(folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
@@ -140,8 +181,13 @@ def _swap(scratch: Path, target: Path) -> None:
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
         os.replace(target, old / target.name)
-        os.replace(scratch, target)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            os.replace(scratch, target)
+        except BaseException:
+            os.replace(old / target.name, target)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
     else:
         os.replace(scratch, target)
 
@@ -174,10 +220,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     try:
         content = artifacts.read_json(path)
         manifest = Manifest(**content)
-    except (InputError, TypeError) as error:
+    except (InputError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: no manifest of weights ({error})") from error
     if not isinstance(manifest.files, Mapping) or not manifest.files:
         raise CheckpointError(f"{path}: names no files")
+    texts = (manifest.name, manifest.backbone, manifest.tensors_sha256)
+    if not all(isinstance(text, str) for text in texts):
+        raise CheckpointError(f"{path}: expected text for name, backbone and digest")
     return manifest
 
 

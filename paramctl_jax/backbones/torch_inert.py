@@ -95,8 +95,8 @@ def executes(name: str) -> bool:
 def _result_name(name: str, args: tuple) -> str:
     """Follows imports and attributes by name, so that what they lead to is known."""
     if name in _IMPORTERS and args and isinstance(args[0], str):
-        return args[0]
+        return args[0][:_NAME_LIMIT]
     if name in _GETTERS and len(args) >= 2 and isinstance(args[1], str):
         owner = args[0].name if isinstance(args[0], Inert) else type(args[0]).__name__
-        return f"{owner}.{args[1]}"
+        return f"{owner}.{args[1][:_NAME_LIMIT]}"
     return f"{name.removesuffix('()')}()"

@@ -26,6 +26,7 @@ from paramctl_jax.backbones.torch_inert import Inert, refuse
 SIZE_LIMIT = 64 * 2**20  # bytes of one pickle
 WORK_LIMIT = 2_000_000  # 1000 tensors with their optimiser need 80 000
 KEY_LIMIT = 10_000  # keys that are not text: a text's hash is salted, theirs is not
+NAME_LIMIT = 1000  # characters of a dotted name
 _KEY_BITS = 64
 _MEBIBYTES = f"{SIZE_LIMIT >> 20} MiB"
 _INTEGER_BITS = 4096
@@ -96,6 +97,8 @@ class Machine:
 
     def named(self, module: str, name: str) -> Inert:
         """What stands for ``module.name``; nothing is looked up."""
+        if len(module) + len(name) > NAME_LIMIT:
+            refuse(f"a name of more than {NAME_LIMIT} characters")
         module = "builtins" if module == "__builtin__" else module
         inert = Inert(f"{module}.{name}")
         if inert.name not in self.calls:
@@ -191,6 +194,9 @@ def _stack_global(machine: Machine, _: Any) -> None:
 
 def _call_with_keywords(machine: Machine, _: Any) -> None:
     function, args, keywords = machine.last(3)
+    if not isinstance(args, tuple):
+        refuse("a pickle that calls with something else than a tuple")
+    machine.spend(len(args))
     machine.push(machine.call(function, (*args, keywords) if keywords else args))
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import io
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +26,15 @@ from paramctl_jax.backbones import (
     tensors,
 )
 from paramctl_jax.types import CheckpointError, InputError
+from tests.quick import jit
 
-# Networks whose last layers need a larger map than others do.
-SIDES = {"AlexNet_training_seed_01": 195}
 QUICK = ("small_standard",)  # to run in full by default
 
 
 def side_of(name):
     """The smallest input that is cheap and that every layer accepts."""
-    multiple = spec_of(name).multiple
-    return SIDES.get(name, -(-64 // multiple) * multiple)
+    spec = spec_of(name)
+    return -(-max(64, spec.smallest) // spec.multiple) * spec.multiple
 
 
 def architectures():
@@ -50,25 +51,55 @@ FULL = [
 ]
 
 
+# At the default input size: tokens and channels, or height, width and channels.
+SHAPES = {
+    "alexnet": (6, 6, 256),
+    "AlexNet_training_seed_01": (12, 12, 256),
+    "resnet50_clip": (7, 7, 2048),
+    "cornet_z": (7, 7, 512),
+    "densenet121": (14, 14, 1024),
+    "densenet169": (14, 14, 1280),
+    "densenet201": (14, 14, 1792),
+    "regnety_640": (7, 7, 4920),
+    "resnet18": (7, 7, 512),
+    "resnet34": (7, 7, 512),
+    "resnet50": (7, 7, 2048),
+    "resnet50_v1": (7, 7, 2048),
+    "resnet50_dino": (7, 7, 2048),
+    "resnet101": (7, 7, 2048),
+    "resnet152": (7, 7, 2048),
+    "wide_resnet50_2": (7, 7, 2048),
+    "small_standard": (4, 4, 256),
+    "vgg16": (14, 14, 512),
+    "clip_vitb32": (50, 768),
+    "clipag_vitb32": (50, 768),
+    "dinov2_vitb14_reg": (261, 768),
+    "siglip2_vitb16": (196, 768),
+    "radio_v2.5-b": (204, 768),
+}
+
+
 @functools.lru_cache(maxsize=1)
 def made(name):
     return random_backbone(name, jax.random.key(0), input_size=side_of(name))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def forward(network, variables, images):
     return network.module.apply(variables, images)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def pull_back(network, variables, images, cotangents):
+    """Every readout, and the gradient of their sums weighted by the cotangents."""
     out, transpose = jax.vjp(lambda x: network.module.apply(variables, x), images)
-    return transpose(jax.tree.map(lambda c, o: c * jnp.ones_like(o), cotangents, out))
+    weighted = jax.tree.map(lambda c, o: c * jnp.ones_like(o), cotangents, out)
+    return out, *transpose(weighted)
 
 
 def images(name):
     side = side_of(name)
-    return np.random.default_rng(0).standard_normal((2, side, side, 3), np.float32)
+    return np.random.default_rng(0).standard_normal((1, side, side, 3), np.float32)
 
 
 def save(path, named):
@@ -106,6 +137,8 @@ def test_every_member_declares_what_it_must(name):
     out = outputs(module, spec.input_size)
     assert spec.readout in out
     assert all(value.dtype == np.float32 for value in out.values())
+    if name in SHAPES:
+        assert out[spec.readout].shape[1:] == SHAPES[name]
     source = spec.source
     assert all(c in "0123456789abcdef" for c in source.sha256)
     assert len(source.sha256) in (0, 8, 64)
@@ -114,29 +147,17 @@ def test_every_member_declares_what_it_must(name):
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_readouts_have_their_declared_shapes(name):
-    backbone = made(name)
-    out = forward(backbone.network, backbone.variables, images(name))
+def test_every_readout_and_its_input_gradient_are_finite_and_not_constant(name):
+    backbone, pixels = made(name), images(name)
     assert backbone.name == name
-    assert out.keys() == backbone.readouts.keys()
-    for readout, value in out.items():
-        assert value.shape[0] == 2
-        assert (1,) * (4 - value.ndim) + value.shape[1:] == backbone.readouts[readout]
-        assert value.dtype == jnp.float32
-        assert np.isfinite(value).all()
-        assert value.std() > 0, readout
-
-
-@pytest.mark.parametrize("name", FULL)
-def test_input_gradient_of_every_readout_is_finite(name):
-    backbone = made(name)
     for readout in backbone.readouts:
         chosen = {r: jnp.float32(r == readout) for r in backbone.readouts}
-        (gradient,) = pull_back(
-            backbone.network, backbone.variables, images(name), chosen
-        )
-        assert np.isfinite(gradient).all(), readout
-        assert np.abs(gradient).max() > 0, readout
+        out, gradient = pull_back(backbone.network, backbone.variables, pixels, chosen)
+        assert out.keys() == backbone.readouts.keys()
+        assert out[readout].dtype == jnp.float32
+        for value in (out[readout], gradient):
+            assert np.isfinite(value).all(), readout
+            assert value.std() > 0, readout
 
 
 @pytest.mark.parametrize("name", FULL)
@@ -242,6 +263,23 @@ def test_all_problems_are_listed_in_one_line(tmp_path, named):
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.full(32, 1e300), "1 non-finite (bn1.bias)"),
+        (np.ones(32, np.int64), "1 not floating-point (bn1.bias int64)"),
+        (np.ones(32, np.bool_), "1 not floating-point (bn1.bias bool)"),
+    ],
+)
+def test_weights_that_would_not_be_what_they_were_are_refused(
+    tmp_path, named, value, said
+):
+    named["bn1.bias"] = value
+    with pytest.raises(CheckpointError) as error:
+        load(tmp_path, named)
+    assert said in str(error.value)
+
+
 def test_long_lists_are_cut(tmp_path, named):
     kept = {k: v for k, v in named.items() if not k.startswith("layer")}
     with pytest.raises(InputError, match=r"missing \((\S+, ){5}and \d+ more\)"):
@@ -303,6 +341,22 @@ def damage(path, kind):
         path = path.with_suffix(".safetensors")
         save(path, {"a": np.arange(1000.0)})
         path.write_bytes(path.read_bytes()[:-200])
+    elif kind in ("bzip2", "lzma"):
+        path = path.with_suffix(".npz")
+        method = zipfile.ZIP_BZIP2 if kind == "bzip2" else zipfile.ZIP_LZMA
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("a.npy", bytes(4096))
+    elif kind == "bomb":
+        path = path.with_suffix(".npz")
+        np.savez_compressed(path, a=np.zeros(2**22))
+    elif kind.startswith("header "):
+        path = path.with_suffix(".npz")
+        buffer = io.BytesIO()
+        np.save(buffer, np.zeros(4, np.float32))
+        descr = kind.removeprefix("header ").encode()
+        data = buffer.getvalue().replace(b"'<f4'", descr, 1)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", data)
     elif kind == "complex":
         path = path.with_suffix(".npz")
         np.savez(path, a=np.arange(3) * 1j)
@@ -339,6 +393,11 @@ def damage(path, kind):
         ("corrupt npz", "truncated"),
         ("truncated safetensors", "truncated"),
         ("complex", "real numbers"),
+        ("bzip2", "another method than deflate"),
+        ("lzma", "another method than deflate"),
+        ("bomb", "a zip bomb"),
+        ("header ()   ", "plain tensors"),
+        ("header '|V4'", "real numbers"),
         ("float8", "F8_E4M3"),
         ("objects", "plain tensors"),
         ("text", "real numbers"),

@@ -13,6 +13,7 @@ from paramctl_jax.backbones import checkpoint
 from paramctl_jax.backbones.families import alexnet, densenet, vgg
 from paramctl_jax.types import InputError
 from tests.golden import make_convnets as golden
+from tests.quick import jit
 
 TOLERANCE = 1e-4  # max |difference| / max |value|, float32
 NARROW = ("densenet_narrow", "alexnet_narrow", "alexnet_v2_narrow", "vgg16_narrow")
@@ -76,7 +77,7 @@ def filled(name, module):
 def flax_outputs(name):
     """Every readout in torch's axis order, from weights under torch's names."""
     module = BUILD[name]()
-    out = jax.jit(module.apply)(filled(name, module), drawn(name)[1])
+    out = jit(module.apply)(filled(name, module), drawn(name)[1])
     return {
         readout: np.moveaxis(np.asarray(value), -1, 1) for readout, value in out.items()
     }

@@ -3,12 +3,12 @@
 import functools
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from paramctl_jax.backbones import checkpoint, families, spec_of
 from tests.golden import make_cornet as golden
+from tests.quick import jit
 
 TOLERANCE = 1e-4  # max |difference| / max |value|, float32
 PAGE = Path(__file__).parents[2] / "docs" / "adding_a_backbone.md"
@@ -23,7 +23,7 @@ def outputs(through=""):
     variables = checkpoint.load_variables(
         module, spec.build(), golden.SIZE, weights, "drawn"
     )
-    out = jax.jit(module.apply)(variables, images)
+    out = jit(module.apply)(variables, images)
     return {name: np.moveaxis(np.asarray(v), -1, 1) for name, v in out.items()}
 
 

@@ -11,6 +11,7 @@ from paramctl_jax.backbones import checkpoint, layers
 from paramctl_jax.backbones.families import resnet
 from paramctl_jax.backbones.registry import spec_of
 from tests.golden import make_resnet as golden
+from tests.quick import jit
 
 TOLERANCE = 1e-4  # max |difference| / max |value|, float32
 DEFAULT = ("resnet18", "resnet50", "resnet50_v1")
@@ -27,7 +28,7 @@ def flax_outputs(name):
     module = spec_of(name).build()
     weights = golden.draw_weights(case)
     variables = checkpoint.load_variables(module, module, case.size, weights, "drawn")
-    out = jax.jit(module.apply)(variables, golden.draw_images(case))
+    out = jit(module.apply)(variables, golden.draw_images(case))
     return {
         readout: np.moveaxis(np.asarray(value), -1, 1) for readout, value in out.items()
     }
@@ -82,7 +83,7 @@ def test_fixture_tells_v1_from_torchvisions_stride(stored):
     complete = spec_of("resnet50").build()
     weights = golden.draw_weights(case)
     variables = checkpoint.load_variables(module, complete, 65, weights, "drawn")
-    out = jax.jit(module.apply)(variables, golden.draw_images(case))
+    out = jit(module.apply)(variables, golden.draw_images(case))
     value = np.moveaxis(np.asarray(out["layer2.0"]), -1, 1)
     expected = stored["resnet50_v1/layer2.0"]
     found = golden.summarise("layer2.0", value)

@@ -1,9 +1,11 @@
 """The tensors of one network out of what trainers, wrappers, libraries add to them."""
 
+import re
+
 import numpy as np
 import pytest
 
-from paramctl_jax.backbones import Spec, loading, spec_of
+from paramctl_jax.backbones import Spec, checkpoint, loading, spec_of
 from paramctl_jax.backbones.state_dict import state_dict
 from paramctl_jax.types import CheckpointError
 
@@ -53,11 +55,14 @@ def equal(a, b):
         {"model": network(), "optimizer": {"state": {0: np.zeros(3)}}},
         {"model_state_dict": network()},
         {"model": {"state_dict": network()}},
+        {"model": "resnet50", "state_dict": network()},
+        {"model": None, "model_state_dict": network()},
+        {"state_dict": prefixed("base.", network()), "state_dict_ema": network()},
         {**network(), "bn1.num_batches_tracked": np.asarray(7)},
         {"model": robustness(), "schedule": None, "adv_prec1": np.asarray(3.0)},
         {"state_dict": robustness(wrapper="")},
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_wrappings_come_off(tree):
     equal(state_dict(tree, SPEC, "file"), network())
@@ -100,17 +105,19 @@ def test_the_normaliser_is_the_backbones_own():
         ({**network(), "fc.weight": "text"}, "a tensor at fc.weight, found str"),
         ({**network(), "fc.weight": np.zeros(2, complex)}, "type complex128"),
         (robustness(**{"module.extra": np.zeros(2)}), "what extra is for"),
+        ({**network(), "\x1b[2J" + 200 * "x": "text"}, r"\x1b[2Jxxx"),
         ([1, 2], "holds no tensors"),
         (None, "holds no tensors"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_what_is_no_state_dict_is_one_line(tree, said):
     with pytest.raises(CheckpointError) as error:
         state_dict(tree, SPEC, "file.pt")
     assert str(error.value).startswith("file.pt: ")
     assert said in str(error.value)
-    assert "\n" not in str(error.value)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 300
 
 
 def test_a_mapping_that_holds_itself_ends():
@@ -118,6 +125,11 @@ def test_a_mapping_that_holds_itself_ends():
     tree["model"] = tree
     with pytest.raises(CheckpointError, match=r"file: .*nested without end"):
         state_dict(tree, SPEC, "file")
+
+
+def test_endless_prefixes_end():
+    named = {"module." * 2000 + "x": np.zeros(3, np.float32)}
+    assert len(state_dict(named, SPEC, "file")) == 1
 
 
 def test_the_first_layout_that_knows_the_names_translates():
@@ -134,6 +146,19 @@ def test_the_first_layout_that_knows_the_names_translates():
     equal(state_dict({"module.stem": stem}, spec, "file"), {"conv1.weight": stem})
     unknown = Spec(RESNET50, layouts=(theirs,))
     equal(state_dict(network(), unknown, "file"), network())
+
+
+def test_a_guess_knows_the_publishers_names(tmp_path):
+    wanted = checkpoint.shapes(spec_of("densenet121").build(), 64)
+    named = {
+        re.sub(r"(denselayer\d+\.)(norm|conv)([12])", r"\1\2.\3", name): shape
+        for name, shape in checkpoint.torch_shapes(wanted).items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in named
+    path = tmp_path / "mystery.npz"
+    np.savez(path, **{name: np.zeros(s, np.float16) for name, s in named.items()})
+    with pytest.raises(CheckpointError, match=r"this looks like densenet121$"):
+        loading.load_backbone("resnet18", path)
 
 
 def test_a_file_that_is_another_network_says_which(tmp_path):

@@ -1,5 +1,6 @@
 """Converted weights: every byte is vouched for, and nothing half-written stays."""
 
+import concurrent.futures
 import json
 import os
 import shutil
@@ -11,9 +12,11 @@ import safetensors.numpy
 
 from paramctl_jax.backbones import (
     catalogue,
+    checkpoint,
     convert_weights,
     load_backbone,
     loading,
+    spec_of,
     store,
     tensors,
 )
@@ -98,7 +101,8 @@ def test_a_missing_and_a_foreign_file_are_found(copy):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"name": 3}', '{"files": 1}', "\xff"]
+    "content",
+    ["", "{", "[]", "{}", '{"name": 3}', '{"files": 1}', "\xff", "[" * 200_000],
 )
 def test_a_damaged_manifest_is_one_line(copy, content):
     (copy / store.MANIFEST).write_text(content, encoding="latin-1")
@@ -168,6 +172,122 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(CheckpointError, match="cannot be written"):
         convert_weights(BUNDLED, "mine", backbone="small_standard", folder=tmp_path)
+
+
+@pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: p.write_text("mine")])
+def test_what_is_no_weights_is_not_replaced(make, tmp_path):
+    make(tmp_path / "downloads")
+    with pytest.raises(CheckpointError, match="holds no converted weights"):
+        convert_weights(
+            BUNDLED, "downloads", backbone="small_standard", folder=tmp_path
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["downloads"]
+
+
+def test_an_interrupted_swap_keeps_the_earlier_weights(copy, monkeypatch):
+    rename, calls = os.replace, []
+
+    def interrupted(source, target):
+        calls.append(target)
+        if len(calls) == 2:  # the old weights are aside, the new ones not yet there
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    scratch = copy.parent / ".scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(store.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store._swap(scratch, copy)
+    assert len(calls) == 3
+    assert store.verify(copy)
+    assert {path.name for path in copy.parent.iterdir()} == {"mine", ".scratch"}
+
+
+def test_a_registered_name_is_kept_for_its_network(tmp_path):
+    with pytest.raises(InputError, match="'resnet50' is that of another"):
+        convert_weights(BUNDLED, "resnet50", backbone="small_robust", folder=tmp_path)
+
+
+def test_weights_are_not_taken_for_a_network_of_equal_names(tmp_path):
+    # ResNet-50 with the stride elsewhere has the same names and shapes
+    module = spec_of("resnet50_v1").build(through="layer1")
+    wanted = checkpoint.torch_shapes(checkpoint.shapes(module, 64))
+    np.savez(tmp_path / "v1.npz", **{n: np.ones(s, "f4") for n, s in wanted.items()})
+    path = convert_weights(
+        tmp_path / "v1.npz", "mine", backbone="resnet50_v1", folder=tmp_path
+    )
+    assert list(load_backbone("mine", path).readouts)[-1] == "layer1.2"
+    with pytest.raises(CheckpointError, match="converted for resnet50_v1, which is an"):
+        load_backbone("resnet50", path)
+
+
+def test_the_table_tells_what_is_here_from_what_is_published(tmp_path, monkeypatch):
+    monkeypatch.setenv("PARAMCTL_WEIGHTS", str(tmp_path))
+    module = spec_of("resnet50_robust").build(through="layer1")
+    wanted = checkpoint.torch_shapes(checkpoint.shapes(module, 64))
+    np.savez(tmp_path / "own.npz", **{n: np.ones(s, "f4") for n, s in wanted.items()})
+    convert_weights(tmp_path / "own.npz", "resnet50_robust", licence="mine")
+    lines = catalogue.table().splitlines()
+    row = next(line for line in lines if line.startswith("resnet50_robust "))
+    assert "converted" in row
+    assert "own.npz" in row
+    assert "47.91" not in row
+    assert "licence    mine" in catalogue.describe("resnet50_robust")
+
+
+def test_a_folder_given_as_weights_says_which_network_it_is(converted):
+    loaded = load_backbone("anything", converted)
+    assert loaded.network == load_backbone("small_standard").network
+    assert loaded.name == "anything"
+
+
+def test_a_licence_is_claimed_for_the_published_file_only(tmp_path):
+    own = safetensors.numpy.load_file(BUNDLED)
+    own["fc.bias"] = own["fc.bias"] + np.float16(1)
+    safetensors.numpy.save_file(own, tmp_path / "own.safetensors")
+    loaded = load_backbone("small_standard", tmp_path / "own.safetensors")
+    assert loaded.provenance["licence"] == ""
+    assert "ImageNet" in load_backbone("small_standard").provenance["licence"]
+
+
+def test_threads_convert_one_name_in_turn(tmp_path):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(
+                convert_weights,
+                BUNDLED,
+                "mine",
+                backbone="small_standard",
+                folder=tmp_path,
+            )
+            for _ in range(4)
+        ]
+        for job in jobs:
+            job.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert store.verify(tmp_path / "mine")
+
+
+def test_an_own_name_converts_in_any_byte_order(tmp_path):
+    whole = safetensors.numpy.load_file(BUNDLED)
+    swapped = {n: t.astype(t.dtype.newbyteorder(">")) for n, t in whole.items()}
+    np.savez(tmp_path / "big.npz", **swapped)
+    path = convert_weights(
+        tmp_path / "big.npz", "mine", backbone="small_standard", folder=tmp_path
+    )
+    assert store.verify(path).tensors_sha256 == tensors.digest(whole)
+
+
+@pytest.mark.parametrize("backbone", ["nosuch", ["a"], 3])
+def test_one_damaged_folder_does_not_hide_the_others(copy, backbone, monkeypatch):
+    monkeypatch.setenv("PARAMCTL_WEIGHTS", str(copy.parent))
+    content = json.loads((copy / store.MANIFEST).read_text())
+    content["backbone"] = backbone
+    (copy / store.MANIFEST).write_text(json.dumps(content))
+    row = next(line for line in catalogue.table().splitlines() if "mine" in line)
+    assert row.split() == ["mine", "damaged"]
+    with pytest.raises(CheckpointError, match=store.MANIFEST):
+        load_backbone("mine")
 
 
 def test_wrong_digest_and_wrong_network_are_refused(tmp_path):

@@ -579,3 +579,24 @@ def test_endless_trees_are_refused_when_walked(body):
     tree = read_torch(craft.archive(craft.pickled(body)), "file")
     with pytest.raises(CheckpointError, match="without end"):
         flat_tensors(tree, "file")
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        (b"\x80\x02c" + 2000 * b"a" + b"\nb\n.", "a name of more than 1000 characters"),
+        (b"\x80\x04cx\ny\nVtext\n}\x92.", "something else than a tuple"),
+    ],
+)
+def test_what_would_cost_more_than_its_bytes_is_refused(stream, said):
+    with pytest.raises(CheckpointError, match=said):
+        read_torch(stream, "file")
+
+
+def test_calls_with_long_arguments_count_as_work():
+    # a tuple of 100 000 is memoised, then given to call after call, each with keywords
+    arguments = b"(" + 100_000 * b"N" + b"t\x94"
+    call = b"cx\ny\nh\x00}Va\nNs\x920"
+    stream = b"\x80\x04" + arguments + b"0" + 100 * call + b"N."
+    with pytest.raises(CheckpointError, match="operations"):
+        read_torch(stream, "file")

@@ -13,6 +13,7 @@ from paramctl_jax.backbones.families import vit, vit_layers, vit_layouts
 from paramctl_jax.backbones.registry import spec_of
 from paramctl_jax.types import InputError
 from tests.golden import make_vit as golden
+from tests.quick import jit
 
 TOLERANCE = 1e-4  # max |difference| / max |value|, float32
 
@@ -199,7 +200,7 @@ def test_through_changes_no_value(name, stage):
     complete = flax_outputs(name, case.sizes[0])
     module = build(name, through=stage)
     images = golden.draw_images(case, case.sizes[0])
-    out = jax.jit(module.apply)(variables_of(name, module), images)
+    out = jit(module.apply)(variables_of(name, module), images)
     blocks = case.depth if stage == "norm" else 1
     per_block = 2 if name == "siglip2" else 4
     assert len(out) == per_block * blocks + (stage == "norm")

@@ -213,5 +213,5 @@ alexnet_v2 = partial(
 
 SPECS: dict[str, Spec] = {
     "alexnet": Spec(alexnet, readout="features.12"),
-    "AlexNet_training_seed_01": Spec(alexnet_v2, readout="features.11"),
+    "AlexNet_training_seed_01": Spec(alexnet_v2, smallest=195, readout="features.11"),
 }

@@ -160,6 +160,6 @@ def _is_known(name: str, tensor: np.ndarray) -> bool:
 def _as_kernel(matrix: np.ndarray) -> np.ndarray:
     """``[features, 3 p p]`` to torch's ``[features, 3, p, p]``; else as it is."""
     size = math.isqrt(matrix.shape[-1] // 3) if matrix.ndim == 2 else 0
-    if matrix.ndim != 2 or 3 * size * size != matrix.shape[-1]:
+    if size == 0 or 3 * size * size != matrix.shape[-1]:
         return matrix
     return matrix.reshape(-1, 3, size, size)
