@@ -3,7 +3,6 @@
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from paramctl_jax.backbones import checkpoint
 from paramctl_jax.backbones.families import clip_resnet, resnet
 from paramctl_jax.backbones.registry import spec_of
 from tests.golden import make_clip_regnet as golden
+from tests.quick import jit
 
 TOLERANCE = 1e-4  # max |difference| / max |value|, float32
 NARROW: Any = functools.partial(
@@ -40,7 +40,7 @@ def run(name, **kwargs):
     variables = checkpoint.load_variables(module, complete, 64, weights, "drawn")
     order = []
 
-    @jax.jit  # which sorts the readouts
+    @jit  # which sorts the readouts
     def apply(variables, images):
         out = module.apply(variables, images)
         order.extend(out)

@@ -150,7 +150,7 @@ def test_through_ends_the_network_and_changes_no_value(name):
         ending = BUILD[name](through=stage)
         variables = filled(name, ending)
         assert len(jax.tree.leaves(variables)) < len(golden.stored_shapes(name))
-        out = jax.jit(ending.apply)(variables, drawn(name)[1])
+        out = jit(ending.apply)(variables, drawn(name)[1])
         assert set(out) == set(readouts[: readouts.index(stage) + 1])
         value = np.moveaxis(np.asarray(out[stage]), -1, 1)
         difference = np.abs(value - complete[stage]).max()

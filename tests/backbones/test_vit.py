@@ -77,7 +77,7 @@ def drawn(name):
 @functools.cache
 def flax_outputs(name, size):
     images = golden.draw_images(golden.CASES[name], size)
-    out = jax.jit(build(name).apply)(drawn(name), images)
+    out = jit(build(name).apply)(drawn(name), images)
     return {readout: np.asarray(value) for readout, value in out.items()}
 
 
