@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from paramctl_jax.backbones import Spec, checkpoint, loading, spec_of
+from paramctl_jax.backbones import REGISTRY, Spec, checkpoint, loading, spec_of
 from paramctl_jax.backbones.state_dict import state_dict
 from paramctl_jax.types import CheckpointError
 
@@ -125,6 +125,33 @@ def test_a_mapping_that_holds_itself_ends():
     tree["model"] = tree
     with pytest.raises(CheckpointError, match=r"file: .*nested without end"):
         state_dict(tree, SPEC, "file")
+
+
+THEIR_NAMES = {
+    "Keras": ("conv2_block1_0_bn|gamma", "conv1|conv|kernel", "bn|moving_variance"),
+    "CLIP": ("visual.class_embedding", "visual.proj", "visual.positional_embedding"),
+    "CLIP ResNet": ("visual.conv1.weight", "visual.attnpool.positional_embedding"),
+    "timm": ("stem.conv1.conv.weight", "head.pos_embed"),
+    "DINOv2": ("register_tokens", "cls_token", "pos_embed"),
+    "RADIO": (
+        "base_model.patch_generator.pos_embed",
+        "base_model.patch_generator.embedder.weight",
+        "base_model.patch_generator.cls_token.token",
+        "input_conditioner.norm_mean",
+    ),
+    "open_clip": ("visual.trunk.blocks.0.x",),
+    "dotted": ("a.denselayer1.norm.1.weight",),
+}
+
+
+@pytest.mark.parametrize("publisher", THEIR_NAMES)
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (3,), (0, 0), (2, 3), (1, 1, 4), (2, 2, 2, 2, 2)], ids=str
+)
+def test_layouts_take_tensors_of_any_shape(publisher, shape):
+    named = {name: np.zeros(shape, np.float32) for name in THEIR_NAMES[publisher]}
+    read = [layout(named) for spec in REGISTRY.values() for layout in spec.layouts]
+    assert any(found is not None for found in read)
 
 
 def test_endless_prefixes_end():

@@ -180,7 +180,7 @@ def from_keras(tensors: Tensors) -> dict[str, np.ndarray] | None:
     for name, original in names.items():
         layer, _, leaf = name.rpartition("/")
         tensor = tensors[original]
-        if leaf == "kernel":
+        if leaf == "kernel" and tensor.ndim > 1:
             tensor = np.moveaxis(tensor, (-1, -2), (0, 1))
         if leaf == "moving_variance":
             tensor = tensor + np.float32(_KERAS_EPSILON - _EPSILON)
