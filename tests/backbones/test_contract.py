@@ -79,6 +79,12 @@ SHAPES = {
 }
 
 
+@pytest.fixture(scope="module", params=FULL)
+def backbone(request):
+    """Every architecture with random weights; its tests run one after the other."""
+    return made(request.param)
+
+
 @functools.lru_cache(maxsize=1)
 def made(name):
     return random_backbone(name, jax.random.key(0), input_size=side_of(name))
@@ -146,44 +152,61 @@ def test_every_member_declares_what_it_must(name):
     assert not source.url or source.file
 
 
-@pytest.mark.parametrize("name", FULL)
-def test_every_readout_and_its_input_gradient_are_finite_and_not_constant(name):
-    backbone, pixels = made(name), images(name)
-    assert backbone.name == name
-    for readout in backbone.readouts:
-        chosen = {r: jnp.float32(r == readout) for r in backbone.readouts}
-        out, gradient = pull_back(backbone.network, backbone.variables, pixels, chosen)
-        assert out.keys() == backbone.readouts.keys()
-        assert out[readout].dtype == jnp.float32
-        for value in (out[readout], gradient):
-            assert np.isfinite(value).all(), readout
-            assert value.std() > 0, readout
+def test_every_readout_and_its_input_gradient_are_finite(backbone):
+    pixels, readouts = images(backbone.name), list(backbone.readouts)
+    weights = dict(zip(readouts, np.linspace(-1, 1.1, len(readouts)), strict=True))
+    # the sum over all readouts is finite only if every readout's gradient is
+    out, gradient = pull(backbone, pixels, weights)
+    assert np.isfinite(gradient).all()
+    assert sorted(out) == sorted(readouts)
+    for readout, value in out.items():
+        assert value.dtype == jnp.float32
+        assert np.isfinite(value).all(), readout
+        assert value.std() > 0, readout
+    for readout in {readouts[0], spec_of(backbone.name).readout, readouts[-1]}:
+        _, gradient = pull(backbone, pixels, {r: r == readout for r in readouts})
+        assert np.abs(gradient).max() > 0, readout
 
 
-@pytest.mark.parametrize("name", FULL)
-def test_weights_survive_conversion(name, tmp_path, monkeypatch):
+def pull(backbone, pixels, weights):
+    cotangents = {readout: jnp.float32(weight) for readout, weight in weights.items()}
+    return pull_back(backbone.network, backbone.variables, pixels, cotangents)
+
+
+def test_weights_survive_conversion_and_compile_nothing_anew(
+    backbone, tmp_path, monkeypatch
+):
     monkeypatch.setenv("PARAMCTL_WEIGHTS", str(tmp_path))
-    backbone = made(name)
+    name, side = backbone.name, side_of(backbone.name)
     named = checkpoint.to_tensors(backbone.variables)
     save(tmp_path / "given.safetensors", named)
     folder = convert_weights(tmp_path / "given.safetensors", "ours", backbone=name)
     (tmp_path / "given.safetensors").unlink()
-    loaded = load_backbone("ours", input_size=side_of(name))
+    loaded = load_backbone("ours", input_size=side)
     assert_equal_trees(loaded.variables, backbone.variables)
     assert loaded.readouts == backbone.readouts
     assert loaded.network == backbone.network
     assert loaded.provenance["sha256"] == tensors.digest(named)
-    manifest = store.verify(folder)
+    manifest = store.read_manifest(folder)
     assert manifest.n_tensors == len(named)
     counted = jax.tree.leaves(backbone.variables["params"])
     assert manifest.n_parameters == sum(leaf.size for leaf in counted)
+    compiled = jax.jit(lambda *args: read(*args), static_argnums=(0, 3))  # a new cache
+    pixels = jnp.full((1, side, side, 3), 0.5)
+    readout = next(iter(backbone.readouts))
+    for same in (backbone, loaded):
+        compiled(same.network, same.variables, pixels, readout)
+    assert compiled._cache_size() == 1
 
 
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", architectures())
 def test_wrong_entries_are_all_listed(name):
-    module = spec_of(name).build()
-    wanted = checkpoint.shapes(module, side_of(name))
-    named = checkpoint.to_tensors(made(name).variables)
+    module, size = spec_of(name).build(), spec_of(name).input_size
+    wanted = checkpoint.shapes(module, size)
+    named = {
+        key: np.broadcast_to(np.float32(0), shape)  # without memory
+        for key, shape in checkpoint.torch_shapes(wanted).items()
+    }
     missing, misshapen, *_ = sorted(named)
     del named[missing]
     named[misshapen] = np.zeros((1, 2, 3), np.float32)
@@ -192,36 +215,19 @@ def test_wrong_entries_are_all_listed(name):
     assert problems["missing"] == [missing]
     assert problems["extra"] == ["no.such.entry"]
     assert [entry.split()[0] for entry in problems["misshapen"]] == [misshapen]
-    with pytest.raises(CheckpointError) as error:
-        checkpoint.load_variables(module, module, side_of(name), named, "given")
     for part in (missing, misshapen, "no.such.entry"):
-        assert part in str(error.value)
+        assert part in checkpoint.listed(problems)
 
 
-@pytest.mark.parametrize("name", FULL)
-def test_second_load_compiles_nothing(name, tmp_path):
-    first = made(name)
-    path = tmp_path / "again.safetensors"
-    save(path, checkpoint.to_tensors(first.variables))
-    second = load_backbone(name, path, input_size=side_of(name))
-    readout = next(iter(first.readouts))
-    compiled = jax.jit(lambda *args: read(*args), static_argnums=(0, 3))  # a new cache
-    pixels = jnp.full((1, side_of(name), side_of(name), 3), 0.5)
-    values = [
-        compiled(b.network, b.variables, pixels, readout) for b in (first, second)
-    ]
-    np.testing.assert_array_equal(*values)
-    assert compiled._cache_size() == 1
-
-
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", ["small_standard", "cornet_z"])
 def test_random_weights_follow_the_key(name):
-    size = side_of(name)
-    again = random_backbone(name, jax.random.key(0), input_size=size)
-    other = random_backbone(name, jax.random.key(1), input_size=size)
-    assert_equal_trees(again.variables, made(name).variables)
-    for tensor, changed in zip(flat(again).values(), flat(other).values(), strict=True):
-        assert not np.array_equal(tensor, changed)  # no entry is trivial
+    one, again, other = (
+        flat(random_backbone(name, jax.random.key(number), input_size=64))
+        for number in (0, 0, 1)
+    )
+    for key, tensor in one.items():
+        np.testing.assert_array_equal(tensor, again[key])
+        assert not np.array_equal(tensor, other[key])  # no entry is trivial
 
 
 def flat(backbone):
