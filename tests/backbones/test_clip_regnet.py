@@ -1,29 +1,40 @@
-"""CLIP's ResNet against open_clip and timm; the wide ResNet against torchvision."""
+"""CLIP's ResNet, RegNetY and the wide ResNet against open_clip, timm, torchvision."""
 
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from paramctl_jax.backbones import checkpoint
-from paramctl_jax.backbones.families import clip_resnet, resnet
+from paramctl_jax.backbones.families import clip_resnet, regnet, resnet
 from paramctl_jax.backbones.registry import spec_of
 from tests.golden import make_clip_regnet as golden
 from tests.quick import jit
 
 TOLERANCE = 1e-4  # max |difference| / max |value|, float32
-NARROW: Any = functools.partial(
+NARROW_CLIP: Any = functools.partial(
     clip_resnet.ClipResNet, layers=(1, 2, 1, 1), features=12, heads=8, width=16
 )
+NARROW_REGNET: Any = functools.partial(
+    regnet.RegNet,
+    layers=(1, 1, 3, 2),
+    widths=(16, 32, 80, 168),
+    group=8,
+    stem=18,
+    classes=10,
+)
 BUILD: dict[str, Any] = {
-    "clip_narrow": NARROW,
-    "clip_resized": NARROW,
+    "clip_narrow": NARROW_CLIP,
+    "clip_resized": NARROW_CLIP,
     "wide_narrow": functools.partial(
         resnet.ResNet, layers=(1, 1, 1, 1), widening=2, classes=10
     ),
+    "regnet_narrow": NARROW_REGNET,
     "resnet50_clip": spec_of("resnet50_clip").build,
+    "regnety_640": spec_of("regnety_640").build,
     "wide_resnet50_2": spec_of("wide_resnet50_2").build,
 }
 NAMES = [
@@ -86,21 +97,38 @@ def test_every_readout_equals_the_live_original(name):
         assert worst <= TOLERANCE, readout
 
 
-@pytest.mark.parametrize("stage", range(len(clip_resnet.STAGES)))
-def test_through_ends_the_network(stage):
-    stages = clip_resnet.STAGES
-    shapes = golden.load("clip_narrow")[0]
-    module = NARROW(through=stages[stage])
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        (name, stage)
+        for name, stages in (
+            ("clip_narrow", clip_resnet.STAGES),
+            ("regnet_narrow", regnet.STAGES),
+        )
+        for stage in range(len(stages))
+    ],
+)
+def test_through_ends_the_network(name, stage):
+    stages = BUILD[name]().stages
+    shapes = golden.load(name)[0]
+    module = BUILD[name](through=stages[stage])
     needed = checkpoint.torch_shapes(checkpoint.shapes(module, 64))
-    deeper = {name for name in shapes if name.startswith(stages[stage + 1 :])}
+    deeper = {key for key in shapes if key.startswith(stages[stage + 1 :])}
     assert needed.keys() == shapes.keys() - deeper
     assert module.stages == stages
 
 
-def test_through_gives_the_values_of_the_complete_network():
-    complete = flax_outputs("clip_resized")
-    out = run("clip_resized", through="layer3")
-    assert list(out) == ["layer1.0", "layer2.0", "layer2.1", "layer3.0"]
+@pytest.mark.parametrize(
+    ("name", "through", "readouts"),
+    [
+        ("clip_resized", "layer3", ["layer1.0", "layer2.0", "layer2.1", "layer3.0"]),
+        ("regnet_narrow", "s2", ["s1.b1", "s2.b1"]),
+    ],
+)
+def test_through_gives_the_values_of_the_complete_network(name, through, readouts):
+    complete = flax_outputs(name)
+    out = run(name, through=through)
+    assert list(out) == readouts
     for readout, value in out.items():
         np.testing.assert_allclose(value, complete[readout], rtol=1e-5, atol=1e-5)
 
@@ -178,7 +206,7 @@ def test_open_clip_state_dict_gives_the_image_tower():
         if not name.endswith("num_batches_tracked")
     }
     found = clip_resnet.openai_layout(tensors)
-    module = NARROW(width=8, heads=4)
+    module = NARROW_CLIP(width=8, heads=4)
     assert found is not None
     needed = checkpoint.torch_shapes(checkpoint.shapes(module, 64))
     assert {name: tensor.shape for name, tensor in found.items()} == needed
@@ -213,3 +241,26 @@ def test_timm_names_by_hand():
     found = clip_resnet.timm_layout(dict.fromkeys(names, np.zeros(1)))
     assert found is not None
     assert list(found) == list(names.values())
+
+
+def test_through_avgpool_leaves_out_the_head_alone():
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+    found = [
+        jax.eval_shape(module.init_with_output, jax.random.key(0), image)[0]
+        for module in (
+            NARROW_REGNET(through="avgpool"),
+            NARROW_REGNET(classes=0),
+            NARROW_REGNET(),
+        )
+    ]
+    assert found[0] == found[1]
+    assert found[2].keys() - found[0].keys() == {"head.fc"}
+    assert found[0]["avgpool"].shape == (1, 168)
+
+
+def test_without_classes_there_is_no_head():
+    shapes = golden.load("regnet_narrow")[0]
+    module = NARROW_REGNET(classes=0)
+    needed = checkpoint.torch_shapes(checkpoint.shapes(module, 64))
+    assert shapes.keys() - needed.keys() == {"head.fc.weight", "head.fc.bias"}
+    assert module.stages == ("s1", "s2", "s3", "s4", "avgpool")
