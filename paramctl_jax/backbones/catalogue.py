@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from paramctl_jax import artifacts
 from paramctl_jax.backbones import store
+from paramctl_jax.backbones.convert import check_digest
 from paramctl_jax.backbones.loading import (
     load_backbone,
     spec_of_weights,
@@ -139,6 +141,10 @@ def verify(name: str) -> str:
       CheckpointError: a byte has changed, the tensors are not the network's, or an
         activation on a photograph is not finite.
     """
+    path, expected = weights_at(name), _source(name).sha256
+    if path is not None and path.is_file() and expected:
+        found = artifacts.sha256_file(path).removeprefix("sha256:")
+        check_digest(path, found, expected)
     backbone = load_backbone(name)
     values = _activations(backbone)
     broken = [r for r, value in values.items() if not np.isfinite(value).all()]

@@ -300,6 +300,15 @@ def test_wrong_digest_and_wrong_network_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_verify_knows_the_bundled_files_by_their_digests(tmp_path, monkeypatch):
+    assert catalogue.verify("small_standard").startswith("small_standard: sound")
+    monkeypatch.setenv("PARAMCTL_WEIGHTS", str(tmp_path))
+    other = loading.find_weights("small_robust").read_bytes()
+    (tmp_path / "small_standard.safetensors").write_bytes(other)
+    with pytest.raises(CheckpointError, match="expected sha256 7502a2ba9a2f"):
+        catalogue.verify("small_standard")
+
+
 def test_the_beginning_of_a_file_converts_too(tmp_path, monkeypatch):
     whole = safetensors.numpy.load_file(BUNDLED)
     first = {n: t for n, t in whole.items() if not n.startswith(("layer4", "fc"))}
