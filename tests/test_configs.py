@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from paramctl_jax.backbones import REGISTRY
+from paramctl_jax.backbones.entries import model_entry
 from paramctl_jax.data import load_photographs
-from paramctl_jax.experiment import _check_settings, model_entry
+from paramctl_jax.experiment import _check_settings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EXPERIMENTS = [

@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from paramctl_jax.backbones.layers import Activation, conv, mean_pool
+from paramctl_jax.backbones.layouts import image_tower
 from paramctl_jax.backbones.spec import CLIP_MEAN, CLIP_STD, Spec, Tensors
 
 STAGES = ("layer1", "layer2", "layer3", "layer4", "attnpool")
@@ -183,21 +184,6 @@ class ClipResNet(nn.Module):
         return mean_pool(x)
 
 
-# What an archive of the whole model holds beside the image tower.
-_OTHER_NAMES = frozenset(
-    {
-        "positional_embedding",
-        "text_projection",
-        "logit_scale",
-        "logit_bias",
-        "input_resolution",
-        "context_length",
-        "vocab_size",
-    }
-)
-_OTHER_PARTS = ("transformer.", "token_embedding.", "ln_final.", "text.")
-
-
 def openai_layout(tensors: Tensors) -> dict[str, np.ndarray] | None:
     """The image tower of OpenAI's archive or of an open_clip state dict.
 
@@ -206,11 +192,7 @@ def openai_layout(tensors: Tensors) -> dict[str, np.ndarray] | None:
     """
     if "visual.conv1.weight" not in tensors:
         return None
-    return {
-        name.removeprefix("visual."): tensor
-        for name, tensor in tensors.items()
-        if name not in _OTHER_NAMES and not name.startswith(_OTHER_PARTS)
-    }
+    return image_tower(tensors, "visual.")
 
 
 _TIMM_CONV = re.compile(r"conv([123])(?:_1x1|_kxk)?\.(conv|bn)\.")

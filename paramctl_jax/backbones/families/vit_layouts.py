@@ -9,28 +9,12 @@ reports it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
-from paramctl_jax.backbones.spec import CLIP_MEAN, CLIP_STD
+from paramctl_jax.backbones.layouts import image_tower
+from paramctl_jax.backbones.spec import CLIP_MEAN, CLIP_STD, Tensors
 
-Tensors = Mapping[str, np.ndarray]
-
-# The text tower and the settings that OpenAI's archives and open_clip keep beside it.
-_TEXT = (
-    "text.",
-    "transformer.",
-    "token_embedding.",
-    "ln_final.",
-    "positional_embedding",
-    "text_projection",
-    "logit_scale",
-    "logit_bias",
-    "input_resolution",
-    "context_length",
-    "vocab_size",
-)
 _CLIP_PARTS = {
     "conv1.": "patch_embed.proj.",
     "transformer.resblocks.": "blocks.",
@@ -66,7 +50,7 @@ def clip(tensors: Tensors) -> dict[str, np.ndarray] | None:
     The projection ``y = x P`` becomes a linear head with a bias of zero, as in timm.
     """
     if "visual.class_embedding" in tensors:
-        tensors = _without(tensors, _TEXT, keep="visual.")
+        tensors = image_tower(tensors, "visual.")
     elif "class_embedding" not in tensors:
         return None
     renamed = {}
@@ -108,7 +92,7 @@ def open_clip_trunk(tensors: Tensors) -> dict[str, np.ndarray] | None:
     """open_clip around timm's network: ``visual.trunk.`` beside a text tower."""
     if not any(name.startswith("visual.trunk.") for name in tensors):
         return None
-    return _without(tensors, _TEXT, keep="visual.trunk.")
+    return image_tower(tensors, "visual.trunk.")
 
 
 def radio(tensors: Tensors) -> dict[str, np.ndarray] | None:
@@ -136,17 +120,6 @@ def radio(tensors: Tensors) -> dict[str, np.ndarray] | None:
         else:
             renamed[name] = tensor
     return renamed
-
-
-def _without(
-    tensors: Tensors, dropped: tuple[str, ...], keep: str
-) -> dict[str, np.ndarray]:
-    """Tensors under `keep`, and those that are neither under it nor to be dropped."""
-    return {
-        name.removeprefix(keep): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(keep) or not name.startswith(dropped)
-    }
 
 
 def _is_known(name: str, tensor: np.ndarray) -> bool:
