@@ -11,12 +11,13 @@ from paramctl_jax.backbones import store
 from paramctl_jax.backbones.convert import check_digest
 from paramctl_jax.backbones.loading import (
     load_backbone,
+    readout_shapes,
     spec_of_weights,
     weight_folders,
     weights_at,
 )
 from paramctl_jax.backbones.registry import REGISTRY
-from paramctl_jax.backbones.spec import Source, Spec
+from paramctl_jax.backbones.spec import Source
 from paramctl_jax.data import load_photographs
 from paramctl_jax.images import prepare
 from paramctl_jax.types import Backbone, CheckpointError, InputError
@@ -102,9 +103,12 @@ def describe(name: str) -> str:
     spec, source = spec_of_weights(name), _source(name)
     facts: dict[str, object] = {
         "here": weights_at(name) or "no",
-        "input": f"{spec.input_size} pixels, a multiple of {spec.multiple}",
+        "input": (
+            f"{spec.input_size} pixels; a multiple of {spec.multiple}, at least "
+            f"{max(spec.smallest, spec.multiple)}"
+        ),
         "mean, std": f"{spec.mean}, {spec.std}",
-        "readouts": ", ".join(_readouts(spec)),
+        "readouts": ", ".join(readout_shapes(spec.build(), spec.input_size)),
         "default": spec.readout,
         "stages": ", ".join(spec.stages),
         "address": source.url,
@@ -116,18 +120,6 @@ def describe(name: str) -> str:
         "note": source.note,
     }
     return "\n".join([name, *(f"  {fact:10} {value}" for fact, value in facts.items())])
-
-
-def _readouts(spec: Spec) -> tuple[str, ...]:
-    image = jax.ShapeDtypeStruct((1, spec.input_size, spec.input_size, 3), jnp.float32)
-    names: list[str] = []  # in the order of the network, not sorted
-
-    def record(image: jax.Array) -> None:
-        out, _ = spec.build().init_with_output(jax.random.key(0), image)
-        names.extend(out)
-
-    jax.eval_shape(record, image)
-    return tuple(names)
 
 
 def verify(name: str) -> str:

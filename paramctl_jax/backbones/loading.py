@@ -237,16 +237,22 @@ def as_backbone(
 ) -> Backbone:
     """A module with its variables; its readouts are found by tracing it once."""
     network = Network(module, size, spec.mean, spec.std)
+    return Backbone(
+        name, network, variables, readout_shapes(module, size), dict(origin)
+    )
+
+
+def readout_shapes(module: Any, size: int) -> dict[str, tuple[int, int, int]]:
+    """Height, width and channels of every readout, first to last, by tracing alone."""
     image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
     shape: dict[str, tuple[int, ...]] = {}  # in the order of the network, not sorted
 
-    def record(variables: PyTree, image: Array) -> None:
-        out = module.apply(variables, image)
+    def record(image: Array) -> None:
+        out, _ = module.init_with_output(jax.random.key(0), image)
         shape.update({readout: leaf.shape[1:] for readout, leaf in out.items()})
 
-    jax.eval_shape(record, variables, image)
-    readouts = {readout: _feature_map(s) for readout, s in shape.items()}
-    return Backbone(name, network, variables, readouts, dict(origin))
+    jax.eval_shape(record, image)
+    return {readout: _feature_map(s) for readout, s in shape.items()}
 
 
 def _feature_map(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -151,19 +151,8 @@ def stored_shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def draw_weights(case: Case, shapes: dict) -> dict[str, np.ndarray]:
-    """Weights whose activations neither vanish nor explode; no statistic is trivial."""
-    random = np.random.RandomState(case.seed)
-    weights = {}
-    for name, shape in sorted(shapes.items()):
-        if len(shape) > 1:
-            drawn = random.standard_normal(shape)
-            drawn *= np.sqrt(2 / np.prod(shape[1:]))
-        elif name.endswith(("bias", "running_mean")):
-            drawn = 0.2 * random.standard_normal(shape)
-        else:  # batch norm: scale and running variance
-            drawn = random.uniform(0.5, 1.5, shape)
-        weights[name] = drawn.astype(np.float32)
-    return weights
+    """Weights under torch's names, as `subsample.draw_weights` draws them."""
+    return subsample.draw_weights(shapes, case.seed, scales=(0.5, 1.5))
 
 
 def draw_images(case: Case) -> np.ndarray:

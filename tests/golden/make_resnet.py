@@ -75,18 +75,8 @@ def parameter_shapes(case: Case) -> dict[str, tuple[int, ...]]:
 
 
 def draw_weights(case: Case) -> dict[str, np.ndarray]:
-    """Weights whose activations neither vanish nor explode; no statistic is trivial."""
-    random = np.random.RandomState(case.seed)
-    weights = {}
-    for name, shape in sorted(parameter_shapes(case).items()):
-        if len(shape) > 1:
-            drawn = random.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
-        elif name.endswith(("bias", "running_mean")):
-            drawn = 0.2 * random.standard_normal(shape)
-        else:  # batch norm: scale and running variance
-            drawn = random.uniform(0.1, 0.7, shape)
-        weights[name] = drawn.astype(np.float32)
-    return weights
+    """Weights under torch's names, as `subsample.draw_weights` draws them."""
+    return subsample.draw_weights(parameter_shapes(case), case.seed, scales=(0.1, 0.7))
 
 
 def draw_images(case: Case) -> np.ndarray:
