@@ -1,6 +1,7 @@
 """The pure parts of `launch.v4`: the files of a session, its numbers, the table."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from paramctl_jax import recordings
+from paramctl_jax.encoding import choose_readout, compare_encoding
 from paramctl_jax.images import load_images
 from paramctl_jax.types import (
     EncodingEvaluation,
@@ -20,7 +22,7 @@ from paramctl_jax.types import (
     indices_of,
 )
 
-MEASURES = ("r", "r2", "r_normalised", "loo_r")
+MEASURES = ("r", "r2", "r_normalised", "cv_r", "cv_r2")
 
 
 def data_folder(config: Mapping[str, Any]) -> Path:
@@ -96,32 +98,58 @@ def median(values: np.ndarray) -> float | None:
 
 
 def encoding_summary(
-    models: Mapping[str, EncodingModel], best: Sequence[str]
+    models: Mapping[tuple[str, str], EncodingModel], best: Sequence[str]
 ) -> dict[str, Any]:
     """Medians over all sites and over the best ones, for every model.
 
     Args:
-      models: of one session, by readout, and the shuffled control.
+      models: of one session, by readout and basis; the readout ``"shuffled"`` is the
+        control.
       best: sites chosen without the held-out images.
 
     Returns:
       JSON-like; a measure that is undefined at every site is None.
     """
-    model = next(iter(models.values()))
-    evaluation = model.evaluation
+    evaluation = next(iter(models.values())).evaluation
     return {
         "images": len(evaluation.train_ids) + len(evaluation.test_ids),
         "held_out": len(evaluation.test_ids),
-        "sites": len(model.site_ids),
+        "sites": len(evaluation.site_ids),
         "best": list(best),
         "encoding": {
-            name: {
-                "all": medians(model.evaluation, model.site_ids),
+            f"{readout} {basis}": {
+                "all": medians(model.evaluation, evaluation.site_ids),
                 "best": medians(model.evaluation, best),
                 "notes": list(model.notes),
             }
-            for name, model in models.items()
+            for (readout, basis), model in models.items()
         },
+        "chosen": {
+            policy: _chosen(models, policy) for policy in ("inner_cv", "test_argmax")
+        },
+        "bases": _bases_compared(models),
+    }
+
+
+def _chosen(models: Mapping[tuple[str, str], EncodingModel], policy: str) -> str:
+    """The readout and basis that a policy takes, the control left out."""
+    evaluations = {
+        f"{readout} {basis}": model.evaluation
+        for (readout, basis), model in models.items()
+        if readout != "shuffled"
+    }
+    return choose_readout(evaluations, policy).readout
+
+
+def _bases_compared(models: Mapping[tuple[str, str], EncodingModel]) -> dict[str, str]:
+    """Whether two bases of one readout encode equally well, in a sentence."""
+    pairs = itertools.combinations(models.items(), 2)
+    return {
+        f"{readout}: {basis} − {other}": compare_encoding(
+            a.evaluation, b.evaluation
+        ).verdict
+        for ((readout, basis), a), ((same, other), b) in pairs
+        if readout == same
     }
 
 
@@ -176,16 +204,21 @@ def _reliability_lines(numbers: Mapping[str, Any]) -> list[str]:
 
 
 def _encoding_lines(numbers: Mapping[str, Any]) -> list[str]:
-    """Medians: of all sites, then of the best."""
-    titles = ("r", "R2", "r/NC", "loo r")
+    """Medians: of all sites, then of the best; what was chosen; equal bases."""
+    titles = ("r", "R2", "r/NC", "cv r", "cv R2")
     n_best = f"best {len(numbers['best'])}"
     groups = (("all", f"all {numbers['sites']}"), ("best", n_best))
-    lines = [f"{'median over sites':>20} " + " ".join(f"{t:>6}" for t in titles)]
-    for readout, entry in numbers["encoding"].items():
-        for group, label in groups:
+    lines = [f"{'median over sites':>29} " + " ".join(f"{t:>6}" for t in titles)]
+    for label, entry in numbers["encoding"].items():
+        for group, sites in groups:
             row = " ".join(f"{_number(entry[group][m]):>6}" for m in MEASURES)
-            lines.append(f"{readout:>12} {label:>7} {row}")
-    return lines
+            lines.append(f"{label:>21} {sites:>7} {row}")
+    chosen = numbers["chosen"]
+    lines.append(
+        f"best by inner cross-validation: {chosen['inner_cv']}; on the held-out images "
+        f"(biased): {chosen['test_argmax']}"
+    )
+    return [*lines, *(f"{pair}: {text}" for pair, text in numbers["bases"].items())]
 
 
 def _sweep_lines(numbers: Mapping[str, Any]) -> list[str]:

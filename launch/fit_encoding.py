@@ -10,4 +10,4 @@ from launch import _stage
 from paramctl_jax import pipeline
 
 if __name__ == "__main__":
-    _stage.run(pipeline.fit)
+    _stage.run(pipeline.fit_table)

@@ -1,9 +1,10 @@
-"""Real neurons: encoding of two macaque V4 sessions, and a small stimulus set.
+"""Real neurons: layers and bases on two macaque V4 sessions, and a few stimuli.
 
     PARAMCTL_DATA=FOLDER python -m launch.v4 --config=configs/v4.py --workdir=runs/v4
 
-Leaves ``results.json``, the accentuated encoding model and ``stimuli/``. The same
-command prints a finished run's table again.
+Leaves ``results.json``, ``features/``, the encoding model of the second session and,
+with ``configs/v4.py:sweep``, ``stimuli/``. The same command prints a finished run's
+table again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,29 +63,37 @@ def draw(config: Mapping[str, Any], purpose: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(config["seed"]), DRAWS.index(purpose))
 
 
-def fit_readouts(
+def fit_all(
     config: Mapping[str, Any],
-    backbone: Backbone,
+    bases: Sequence[str],
+    data: Path,
+    workdir: Path,
     images: ImageSet,
     recorded: Recordings,
-) -> dict[str, EncodingModel]:
-    """One encoding model per readout, and ``"shuffled"`` for the accentuated one."""
-    control = config["accentuated"]["readout"]
-    names = dict.fromkeys((*config["readouts"], control))
-    features = encoding.extract_readouts(backbone, images, tuple(names))
+) -> dict[tuple[str, str], EncodingModel]:
+    """One encoding model per readout and basis, and ``"shuffled"`` for the control."""
+    backbone = load_backbone(config, data)
+    control = (config["accentuated"]["readout"], bases[0])
+    names = tuple(dict.fromkeys((*config["readouts"], control[0])))
+    features = encoding.extract_readouts(
+        backbone, images, names, store=workdir / "features"
+    )
     wrong = _v4.shuffled(recorded, draw(config, "shuffle"))
-    fits = [(name, name, recorded) for name in names] + [("shuffled", control, wrong)]
+    fits = [((name, b), name, b, recorded) for b in bases for name in names]
+    fits.append((("shuffled", control[1]), *control, wrong))
     return {
-        name: encoding.fit_encoding(
+        label: encoding.fit_encoding(
             backbone,
             images,
             responses,
             readout,
             key=draw(config, "split"),
-            features=features[readout],
+            features=features,
+            basis=basis,
+            **config["bases"][basis],
             **config["encoding"],
         )
-        for name, readout, responses in bar(fits, label="encoding fits", show=True)
+        for label, readout, basis, responses in bar(fits, label="fits", show=True)
     }
 
 
@@ -92,16 +101,14 @@ def repeated_session(
     config: Mapping[str, Any], data: Path, workdir: Path
 ) -> dict[str, Any]:
     """Reliability, the most reliable sites, and encoding against the noise ceiling."""
-    del workdir
-    images, recorded = _v4.read_session(
-        data, config["repeated"], config["backbone"]["input_size"]
-    )
+    session = config["repeated"]
+    images, recorded = _v4.read_session(data, session, config["backbone"]["input_size"])
     quality = recordings.summarise_sites(
         recorded, draw(config, "halves"), config["n_splits"]
     )
     top = recordings.top_sites(quality.reliability, config["best"])
     best = [recorded.site_ids[index] for index in top]
-    models = fit_readouts(config, load_backbone(config, data), images, recorded)
+    models = fit_all(config, session["bases"], data, workdir, images, recorded)
     return {
         "reliability": _v4.median(quality.reliability),
         "ncsnr": _v4.median(quality.ncsnr),
@@ -113,19 +120,19 @@ def repeated_session(
 def averaged_session(
     config: Mapping[str, Any], data: Path, workdir: Path
 ) -> dict[str, Any]:
-    """Encoding, and a sweep of the best sites by leave-one-out on training images."""
-    images, recorded = _v4.read_session(
-        data, config["averaged"], config["backbone"]["input_size"]
-    )
-    models = fit_readouts(config, load_backbone(config, data), images, recorded)
-    model = models[config["accentuated"]["readout"]]
-    top = recordings.top_sites(model.evaluation.loo_r, config["best"])
+    """Encoding, and a sweep of the best sites by cross-validated r, if asked for."""
+    session = config["averaged"]
+    images, recorded = _v4.read_session(data, session, config["backbone"]["input_size"])
+    models = fit_all(config, session["bases"], data, workdir, images, recorded)
+    model = models[config["accentuated"]["readout"], session["bases"][0]]
+    top = recordings.top_sites(model.evaluation.cv_r, config["best"])
     best = [model.site_ids[index] for index in top]
     encoding.save_encoding(workdir / "encoding.npz", model)
-    return {
-        **_v4.encoding_summary(models, best),
-        "accentuation": sweep(config, model, images, recorded, best, workdir),
-    }
+    summary = _v4.encoding_summary(models, best)
+    if not config["sweep"]:
+        return summary
+    swept = sweep(config, model, images, recorded, best, workdir)
+    return {**summary, "accentuation": swept}
 
 
 def sweep(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,18 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from paramctl_jax import artifacts, scoring
-from paramctl_jax.backbones import (
-    check_readout,
-    load_backbone,
-    unknown,
-)
+from paramctl_jax.backbones import check_readout, load_backbone
 from paramctl_jax.backbones.entries import ModelEntry, model_entry
 from paramctl_jax.data import photographs_path
-from paramctl_jax.encoding import fit_encoding, load_encoding, target_levels
+from paramctl_jax.encoding import (
+    EncodingSettings,
+    fit_encoding,
+    load_encoding,
+    target_levels,
+)
 from paramctl_jax.images import load_images
 from paramctl_jax.lanes import named_key
-from paramctl_jax.recordings import load_recordings
+from paramctl_jax.recordings import choose_sites, load_recordings
 from paramctl_jax.stimuli import load_stimuli
 from paramctl_jax.subject import Subject, linear_subject
 from paramctl_jax.synthesis import Settings, accentuate
@@ -32,8 +33,8 @@ from paramctl_jax.types import (
     EncodingModel,
     ImageSet,
     InputError,
-    Recordings,
     StimulusSet,
+    unknown,
 )
 
 BUNDLED = "bundled"
@@ -60,9 +61,11 @@ class Run:
     @cached_property
     def images(self) -> ImageSet:
         """All natural images at canvas size, those of the seeds included."""
-        source = self.config["images"]["source"]
-        path = photographs_path() if source == BUNDLED else source
-        return load_images(path, self.config["images"]["size"])
+        settings = dict(self.config["images"])
+        source = settings.pop("source")
+        return load_images(
+            photographs_path() if source == BUNDLED else source, **settings
+        )
 
     @cached_property
     def seeds(self) -> ImageSet:
@@ -87,13 +90,16 @@ class Run:
         }
 
     @cached_property
-    def readouts(self) -> dict[str, str]:
-        """The readout of every model: its own, the settings', or its network's."""
+    def readouts(self) -> dict[str, tuple[str, ...]]:
+        """The readouts of every model, of several of which one will be chosen.
+
+        They are its own, the settings', or its network's.
+        """
         common = self.config["encoding"]["readout"]
         return {
-            entry.name: check_readout(
-                self.backbones[entry.name],
-                entry.readout or common or entry.spec.readout,
+            entry.name: tuple(
+                check_readout(self.backbones[entry.name], name)
+                for name in _names(entry.readout or common or entry.spec.readout)
             )
             for entry in self.entries
         }
@@ -128,14 +134,6 @@ class Run:
             "noise."
         )
 
-    def day1(self) -> Recordings:
-        """Responses to the natural images, as recorded."""
-        return load_recordings(recordings_file(self, "day1"))
-
-    def day2(self) -> Recordings:
-        """Responses to the stimuli, as recorded."""
-        return load_recordings(recordings_file(self, "day2"))
-
     def models(self) -> list[EncodingModel]:
         """The fitted encoding models."""
         files = {
@@ -149,6 +147,10 @@ class Run:
     def stimuli(self) -> StimulusSet:
         """The stimulus set, its files verified."""
         return load_stimuli(self.workdir / "stimuli")
+
+
+def _names(readout: str | Sequence[str]) -> tuple[str, ...]:
+    return (readout,) if isinstance(readout, str) else tuple(readout)
 
 
 def open_run(
@@ -171,7 +173,7 @@ def open_run(
         digests["subject"] = subject.provenance["sha256"]
     day1 = recordings_file(run, "day1")
     if not config["subject"]:
-        load_recordings(day1)
+        load_recordings(day1, **(config["recordings"].get("reader") or {}))
         digests["day1"] = artifacts.sha256_file(day1)
     artifacts.claim_directory(
         workdir,
@@ -185,19 +187,22 @@ def _check_settings(config: Mapping[str, Any]) -> None:
     """Every section must fit its call; said before the first long stage."""
     calls = {
         "encoding": fit_encoding,
+        "sites": choose_sites,
         "levels": target_levels,
         "scoring": scoring.control_score,
         "synthesis": accentuate,
     }
+    records = {"encoding": EncodingSettings, "synthesis": Settings}
     for section, function in calls.items():
         known = set(inspect.signature(function).parameters)
-        if section == "synthesis":
-            known |= {field.name for field in dataclasses.fields(Settings)}
+        if section in records:
+            known |= {field.name for field in dataclasses.fields(records[section])}
         for name in config[section]:
             if name not in known:
                 raise unknown(name, sorted(known), f"setting in config.{section}")
-    names = {field.name for field in dataclasses.fields(Settings)}
-    Settings(**{k: v for k, v in config["synthesis"].items() if k in names})
+    for section, record in records.items():
+        names = {field.name for field in dataclasses.fields(record)}
+        record(**{k: v for k, v in config[section].items() if k in names})
     for section in ("models", "seeds"):
         if not isinstance(config[section], list | tuple):
             raise InputError(

@@ -10,30 +10,31 @@ section holds the keyword arguments of one library call.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from paramctl_jax import artifacts, report, scoring
+from paramctl_jax.calibration import best_sites, calibrate, responses_of
 from paramctl_jax.encoding import (
-    fit_encoding,
+    EncodingComparison,
+    choose_model,
+    compare_encoding,
+    encoding_table,
+    fit_readouts,
     predict,
     relative_levels,
     save_encoding,
     target_levels,
 )
 from paramctl_jax.experiment import Run, recordings_file
-from paramctl_jax.recordings import (
-    SiteSummary,
-    check_match,
-    save_recordings,
-    summarise_sites,
-    top_sites,
-)
+from paramctl_jax.recordings import save_recordings
 from paramctl_jax.stimuli import save_stimuli, stimulus_images, summarise
 from paramctl_jax.synthesis import accentuate as accentuate_model
-from paramctl_jax.types import EncodingModel, ImageSet, Recordings
+from paramctl_jax.types import EncodingModel, ImageSet
 
 
 def run_stages(run: Run) -> tuple[str, Path]:
@@ -60,61 +61,78 @@ def record_day1(run: Run) -> Path:
 
 
 def fit(run: Run) -> Path:
-    """Chooses the most reliable sites and fits one encoding model per backbone."""
+    """Chooses the best sites, fits one encoding model per backbone and compares them.
+
+    Leaves ``encoding/``: the models, the split, why sites and images were left out, the
+    readouts that were tried, and whether the models predict equally well.
+    """
     record_day1(run)
     folder = run.workdir / "encoding"
     todo = [name for name in run.backbones if not (folder / f"{name}.npz").exists()]
     if not todo:
         return folder
-    natural, day1 = _calibration(run)
-    day1 = _best_sites(run, day1)
+    calibration = calibrate(run)
+    day1 = best_sites(run, calibration)
     for name in todo:
-        model = fit_encoding(
+        tried = fit_readouts(
             run.backbones[name],
-            natural,
+            calibration.images,
             day1,
-            key=run.key("split"),
+            run.readouts[name],
+            test_ids=calibration.test_ids,
             progress=run.progress,
-            **{**run.config["encoding"], "readout": run.readouts[name]},
+            **_fit_settings(run),
         )
-        save_encoding(folder / f"{name}.npz", model)
+        policy = run.config["encoding"].get("readout_policy", "inner_cv")
+        _write_readouts(folder / f"{name}_readouts.json", tried)
+        save_encoding(folder / f"{name}.npz", choose_model(tried, policy))
+    compared = [
+        {"a": a, "b": b, **dataclasses.asdict(comparison)}
+        for (a, b), comparison in comparisons(run.models()).items()
+    ]
+    artifacts.write_json(folder / "comparisons.json", compared)
     return folder
 
 
-def _calibration(run: Run) -> tuple[ImageSet, Recordings]:
-    """Natural images and their responses, without the seeds, at all sites."""
-    recorded = run.day1()
-    natural = run.images.drop(run.seeds)
-    unseen = set(run.seeds.stimulus_ids) - set(recorded.stimulus_ids)
-    check_match(natural if unseen else run.images, recorded)
-    return natural, recorded.select_stimuli(natural.stimulus_ids)
+def fit_table(run: Run) -> tuple[str, Path]:
+    """Fits, and returns the encoding table as text and the folder of the models."""
+    folder = fit(run)
+    return encoding_table(run.models()), folder
 
 
-def _best_sites(run: Run, day1: Recordings) -> Recordings:
-    """The most reliable sites; why the others were left out goes to a file."""
-    summary = summarise_sites(day1, run.key("reliability"))
-    chosen = top_sites(summary.reliability, run.config["sites"]["count"])
-    best = day1.select_sites(chosen)
-    _write_sites(run, summary, best.site_ids)
-    return best
+def _fit_settings(run: Run) -> dict[str, Any]:
+    """The encoding section without what the run itself decides."""
+    own = ("readout", "split", "test_fraction")
+    settings = {k: v for k, v in run.config["encoding"].items() if k not in own}
+    return {**settings, "join": "exact"}  # the calibration has joined them
 
 
-def _write_sites(run: Run, summary: SiteSummary, chosen: tuple[str, ...]) -> None:
-    def entry(index: int, site: str) -> dict[str, Any]:
-        if site in chosen:
-            status = "chosen"
-        else:
-            status = summary.excluded.get(site, "less reliable than the chosen sites")
-        values = (summary.reliability, summary.ncsnr, summary.ceiling)
-        names = ("reliability", "ncsnr", "ceiling")
-        numbers = {
-            name: float(value[index]) if np.isfinite(value[index]) else None
-            for name, value in zip(names, values, strict=True)
+def _write_readouts(path: Path, tried: Mapping[str, EncodingModel]) -> None:
+    """Every readout that was tried, with its numbers inside and outside the fit."""
+    measures = ("cv_r", "cv_r2", "r", "r2", "r_normalised")
+    content = {
+        readout: {
+            "notes": model.notes,
+            **{name: getattr(model.evaluation, name) for name in measures},
         }
-        return {**numbers, "status": status}
+        for readout, model in tried.items()
+    }
+    artifacts.write_json(path, content)
 
-    sites = {site: entry(i, site) for i, site in enumerate(summary.site_ids)}
-    artifacts.write_json(run.workdir / "encoding" / "sites.json", sites)
+
+def comparisons(
+    models: Sequence[EncodingModel],
+) -> dict[tuple[str, str], EncodingComparison]:
+    """Paired differences in held-out r: equal encoding is half of the paper's claim.
+
+    Nothing where too few images are held out to compare anything.
+    """
+    if len(models[0].evaluation.test_ids) < 3:
+        return {}
+    return {
+        (a.name, b.name): compare_encoding(a.evaluation, b.evaluation, measure="r")
+        for a, b in itertools.combinations(models, 2)
+    }
 
 
 def accentuate(run: Run) -> Path:
@@ -123,8 +141,9 @@ def accentuate(run: Run) -> Path:
     if (folder / "stimulus_set.csv").exists():
         return folder
     models = run.models()
-    natural, day1 = _calibration(run)
-    day1 = day1.select_sites(models[0].site_ids)
+    calibration = calibrate(run)
+    natural = calibration.images
+    day1 = calibration.recordings.select_sites(models[0].site_ids)
     levels = target_levels(day1, **run.config["levels"])
     _write_levels(run, levels, models, natural)
     sweeps = [
@@ -178,7 +197,9 @@ def score_and_report(run: Run) -> tuple[str, Path]:
       The encoding and control table as text, and the path of ``report.html``.
     """
     record_day2(run)
-    stimuli, day2, models = run.stimuli(), run.day2(), run.models()
+    stimuli, models = run.stimuli(), run.models()
+    day2 = responses_of(run, "day2", anchors=models[0].evaluation.train_ids)
+    calibration = calibrate(run)
     table = scoring.control_table(stimuli, day2)
     scoring.write_table(run.workdir / "control_table.csv", table)
     control = scoring.control_score(stimuli, day2, **run.config["scoring"])
@@ -201,9 +222,12 @@ def score_and_report(run: Run) -> tuple[str, Path]:
         ground_truth=run.ground_truth,
         provenance={**run_file, "history": run_file["history"][-1]},
         notes=[
+            *calibration.notes,
             *(f"{model.name}: {note}" for model in models for note in model.notes),
             summarise(stimuli),
         ],
+        site_choice=artifacts.read_json(run.workdir / "encoding" / "sites.json"),
+        encoding_comparisons=comparisons(models),
     )
     path = report.write_report(run.workdir, inputs)
     return report.summary_table(inputs), path

@@ -17,6 +17,7 @@ ROOMS = (
     "types",
     "progress",
     "artifacts",
+    "arrays",
     "images",
     "lanes",
     "data",
@@ -31,6 +32,7 @@ ROOMS = (
     "analysis",
     "report",
     "experiment",
+    "calibration",
     "pipeline",
 )
 NEVER = {"absl", "ml_collections", "tensorflow", "torch", "torchvision"}

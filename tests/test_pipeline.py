@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from paramctl_jax import experiment, pipeline
+from paramctl_jax import calibration, experiment, pipeline
 from paramctl_jax.artifacts import sha256_file
 from paramctl_jax.backbones import (
     checkpoint,
@@ -22,6 +22,7 @@ from paramctl_jax.backbones import (
 )
 from paramctl_jax.backbones.families import resnet
 from paramctl_jax.data import photographs_path
+from paramctl_jax.encoding import save_split
 from paramctl_jax.recordings import load_recordings, save_recordings
 from paramctl_jax.scoring import read_table, score_table, scores_to_json
 from paramctl_jax.stimuli import load_stimuli
@@ -164,7 +165,7 @@ def test_lost_results_are_made_again_equal(finished):
         ({"subject__readout": "layer3"}, "did you mean 'layer3.0'"),
         ({"seeds": ("unicorn_0001",)}, "unicorn_0001"),
         ({"images__source": "nowhere"}, "nowhere: expected a folder"),
-        ({"sites__count": 9}, "count: expected 1 to 3"),
+        ({"sites__count": 9}, "sites: expected 9 sites that pass, found 3 of 3; ask"),
         ({"synthesis": {"crop": 4}}, "did you mean 'crops'"),
         ({"synthesis__noise": -1.0}, "noise=-1.0"),
         ({"seeds": ()}, "config.seeds: expected at least one"),
@@ -192,7 +193,7 @@ def test_a_model_may_have_its_own_network_readout_and_size(nets, tmp_path):
         spec = dataclasses.replace(registry.REGISTRY[NETS[0]], readout="layer2.0")
         patch.setitem(registry.REGISTRY, NETS[0], spec)
         run = experiment.open_run(config, tmp_path / "run", progress=False)
-        assert run.readouts == {NETS[0]: "layer2.0", "early": "layer1.0"}
+        assert run.readouts == {NETS[0]: ("layer2.0",), "early": ("layer1.0",)}
         pipeline.fit(run)
     default, own = run.models()
     assert (default.name, default.readout) == (NETS[0], "layer2.0")
@@ -201,7 +202,7 @@ def test_a_model_may_have_its_own_network_readout_and_size(nets, tmp_path):
     weights = [model.backbone.provenance["file"] for model in (default, own)]
     assert weights == [f"{name}.safetensors" for name in NETS[:2]]
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert stored["config"]["readouts"] == run.readouts
+    assert stored["config"]["readouts"] == {k: list(v) for k, v in run.readouts.items()}
 
 
 def test_models_of_one_network_share_it(tmp_path):
@@ -221,7 +222,7 @@ def test_a_model_may_be_named_after_nothing_registered(tmp_path, nets):
     run = experiment.open_run(
         small_config(models=(entry,)), tmp_path / "run", progress=False
     )
-    assert run.readouts == {"mine": "layer2.0"}
+    assert run.readouts == {"mine": ("layer2.0",)}
 
 
 def test_a_section_may_change_until_results_rest_on_it(tmp_path):
@@ -293,8 +294,88 @@ def test_recordings_of_other_images_are_refused(photographs_folder, tmp_path):
     save_recordings(tmp_path / "day1.npz", day1)
     config = real(photographs_folder, tmp_path / "day1.npz")
     run = experiment.open_run(config, tmp_path / "run", progress=False)
-    with pytest.raises(InputError, match=r"29 recorded stimuli, 30 images.*image_29"):
+    expected = r"day1.npz: 1 of \d+ images have no response.*image_29"
+    with pytest.raises(InputError, match=expected):
         pipeline.fit(run)
+
+
+def test_what_is_left_out_is_said_in_the_files_and_the_report(
+    photographs_folder, tmp_path
+):
+    day1 = recordings_of([f"image_{number:02d}" for number in range(30)])
+    day1.responses[5] = np.nan  # an image without any response
+    day1.responses[:, 2] = 1.0
+    save_recordings(tmp_path / "day1.npz", day1)
+    (photographs_folder / "image_99.png").write_bytes(b"no image")
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    config["images"]["unreadable"] = "skip"
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
+    pipeline.fit(run)
+    folder = tmp_path / "run" / "encoding"
+    excluded = json.loads((folder / "exclusions.json").read_text())
+    assert set(excluded["sites"]) == {"v4_2"}
+    assert set(excluded["images"]) == {"image_05", "image_99"}
+    split = json.loads((folder / "split.json").read_text())
+    model = run.models()[0]
+    used = {*model.evaluation.train_ids, *model.evaluation.test_ids}
+    assert used == {*split["train_ids"], *split["test_ids"]} - {"image_05"}
+    notes = " ".join(calibration.calibrate(run).notes)
+    for name in ("image_05", "image_99", "v4_2"):
+        assert name in notes
+    assert json.loads((folder / "comparisons.json").read_text())[0]["verdict"]
+
+
+def test_trials_become_z_scores_on_the_training_images(photographs_folder, tmp_path):
+    rng = np.random.default_rng(0)
+    ids = np.repeat([f"image_{number:02d}" for number in range(30)], 4)
+    rates = (
+        20 + 3 * rng.standard_normal((120, 4)) + np.repeat(np.arange(30), 4)[:, None]
+    )
+    rates[60:] = 2 * rates[60:] + 5  # another day, another gain
+    order = rng.permutation(120)
+    np.savez(
+        tmp_path / "day1.npz",
+        responses=rates[order],
+        stimulus_ids=ids[order],
+        session_ids=np.where(order < 60, "monday", "tuesday"),
+        site_ids=np.asarray([f"s{n}" for n in range(4)]),
+        units="spikes/s",
+    )
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    config["recordings"]["trials"] = {"outlier": 15.0}
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
+    found = calibration.calibrate(run)
+    assert found.recordings.units == "z"
+    assert (found.recordings.site_meta["floor"] < -3).all()
+    train = [name for name in found.images.stimulus_ids if name not in found.test_ids]
+    anchors = found.recordings.select_stimuli(train).responses
+    for day in (range(15), range(15, 30)):
+        names = [name for name in train if int(name[-2:]) in day]
+        values = found.recordings.select_stimuli(names).responses
+        np.testing.assert_allclose(values.mean(axis=(0, 2)), 0, atol=1e-9)
+        np.testing.assert_allclose(values.std(axis=(0, 2)), 1, atol=1e-9)
+    assert np.isfinite(anchors).all()
+
+
+def test_a_stored_split_and_several_readouts(photographs_folder, tmp_path):
+    names = [f"image_{number:02d}" for number in range(30)]
+    save_recordings(tmp_path / "day1.npz", recordings_of(names))
+    natural = [name for name in names if name != "image_03"]
+    save_split(tmp_path / "split.json", natural[6:], natural[:6])
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    config["encoding"] |= {
+        "split": str(tmp_path / "split.json"),
+        "readout": ("layer1.0", "layer2.0"),
+    }
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
+    table, _ = pipeline.fit_table(run)
+    assert "29 training" not in table
+    assert "23 training, 6 held-out images" in table
+    for model in run.models():
+        assert model.evaluation.test_ids == tuple(natural[:6])
+        assert "chosen by cross-validation" in model.notes[0]
+        tried = tmp_path / "run" / "encoding" / f"{model.name}_readouts.json"
+        assert set(json.loads(tried.read_text())) == {"layer1.0", "layer2.0"}
 
 
 def test_missing_recordings_and_truncated_images_name_the_file(

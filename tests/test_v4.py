@@ -20,12 +20,12 @@ from paramctl_jax.backbones import checkpoint, load_backbone, registry
 from paramctl_jax.images import encode_png
 from paramctl_jax.stimuli import load_stimuli
 from paramctl_jax.types import (
-    EncodingEvaluation,
     InputError,
     Recordings,
     Stimulus,
     StimulusSet,
 )
+from tests.evaluations import evaluation_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = os.environ.get("PARAMCTL_DATA", "")
@@ -126,20 +126,15 @@ def test_shuffling_moves_responses_to_other_images(key):
 
 
 def test_medians_are_of_the_defined_values_of_the_chosen_sites():
-    nan = np.full(4, np.nan)
-    evaluation = EncodingEvaluation(
-        site_ids=("a", "b", "c", "d"),
+    evaluation = evaluation_of(
+        ("a", "b", "c", "d"),
         r=np.asarray([0.1, 0.5, 0.9, 0.3]),
         r2=np.asarray([0.0, 0.2, 0.8, np.nan]),
-        ceiling=nan,
-        r_normalised=nan,
-        r2_normalised=nan,
-        loo_r=np.asarray([0.4, 0.3, 0.2, 0.1]),
-        train_ids=(),
-        test_ids=(),
+        cv_r=np.asarray([0.4, 0.3, 0.2, 0.1]),
     )
     chosen = _v4.medians(evaluation, ["d", "b", "c"])
-    expected = {"r": 0.5, "r2": 0.5, "r_normalised": None, "loo_r": 0.2}
+    expected = {"r": 0.5, "r2": 0.5, "r_normalised": None, "cv_r": 0.2}
+    expected["cv_r2"] = None
     assert chosen == pytest.approx(expected)
 
 
@@ -177,11 +172,16 @@ def test_every_lane_is_in_the_denominator_and_no_seed_is():
     assert summary["rms"] == pytest.approx(0.08)
 
 
-def launch(*arguments, data=""):
+def launch(*arguments, data="", variant=""):
     environment = {**os.environ, "PARAMCTL_DATA": data, "XLA_FLAGS": ""}
-    command = [sys.executable, "-m", "launch.v4", "--config=configs/v4.py", *arguments]
+    command = [sys.executable, "-m", "launch.v4", f"--config=configs/v4.py{variant}"]
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [*command, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -223,6 +223,7 @@ def test_the_whole_command_on_tiny_data(tiny):
         "--config.backbone.input_size=16",
         "--config.backbone.through=layer1",
         "--config.readouts=('layer1.0',)",
+        "--config.repeated.bases=('pca', 'spatial_mean')",
         "--config.accentuated.readout=layer1.0",
         "--config.best=2",
         "--config.n_splits=5",
@@ -233,7 +234,7 @@ def test_the_whole_command_on_tiny_data(tiny):
         "--config.averaged.responses=201025/responses.npy",
         "--config.averaged.images=201025/images.zip",
     ]
-    done = launch(*arguments, data=str(tiny))
+    done = launch(*arguments, data=str(tiny), variant=":sweep")
     assert done.returncode == 0, done.stderr
     results = json.loads((tiny / "run/results.json").read_text())
     repeated, averaged = results["210325"], results["201025"]
@@ -241,11 +242,14 @@ def test_the_whole_command_on_tiny_data(tiny):
     assert repeated["reliability"] > 0.9  # noise SD .25 of four repeats, signal SD 1.1
     assert repeated["ncsnr_above_0.8"] == 3
     for session in (repeated, averaged):
-        assert list(session["encoding"]) == ["layer1.0", "shuffled"]
-        assert session["encoding"]["layer1.0"]["all"]["r"] > 0.9
-        assert session["encoding"]["shuffled"]["all"]["r"] < 0.7
+        assert session["encoding"]["layer1.0 pca"]["all"]["r"] > 0.9
+        assert session["encoding"]["shuffled pca"]["all"]["r"] < 0.7
+        assert session["chosen"]["inner_cv"] in session["encoding"]
         assert len(session["best"]) == 2
-    assert averaged["encoding"]["layer1.0"]["all"]["r_normalised"] is None
+    tried = ["layer1.0 pca", "layer1.0 spatial_mean", "shuffled pca"]
+    assert list(repeated["encoding"]) == tried
+    assert "layer1.0: pca − spatial_mean" in repeated["bases"]
+    assert averaged["encoding"]["layer1.0 pca"]["all"]["r_normalised"] is None
     stimuli = load_stimuli(tiny / "run/stimuli")
     sweep = averaged["accentuation"]
     assert len(stimuli) == 2 * 2 * (3 + 1)
@@ -255,7 +259,7 @@ def test_the_whole_command_on_tiny_data(tiny):
         trained_on = saved["evaluation/train_ids"].tolist()
     assert not set(sweep["seeds"]) & set(trained_on)
     assert re.search(r"\d+ of 12 within 5 %", done.stdout)
-    again = launch(*arguments, data=str(tiny))
+    again = launch(*arguments, data=str(tiny), variant=":sweep")
     assert again.returncode == 0
     assert again.stdout == done.stdout
 
@@ -281,20 +285,16 @@ def test_encoding_of_session_210325():
     images, recorded = _v4.read_session(folder, config["repeated"], 112)
     backbone = load_backbone(weights=folder / config["weights"], **config["backbone"])
     key = jax.random.key(config["seed"])
-    features = encoding.extract_features(backbone, images, "layer3.5", progress=False)
+    features = encoding.extract_readouts(backbone, images, ["layer3.5"], progress=False)
     wrong = _v4.shuffled(recorded, jax.random.fold_in(key, 1))
+    settings_of_pca = {**config["bases"]["pca"], **config["encoding"]}
     model, control = (
         encoding.fit_encoding(
-            backbone,
-            images,
-            responses,
-            "layer3.5",
-            features=features,
-            key=key,
-            **config["encoding"],
+            backbone, images, responses, "layer3.5", features=features, key=key,
+            **settings_of_pca,
         )
         for responses in (recorded, wrong)
-    )
+    )  # fmt: skip
     # .625 and .73 in the prototype; the split is another one
     assert np.median(model.evaluation.r) == pytest.approx(0.625, abs=0.06)
     assert np.median(model.evaluation.r_normalised) == pytest.approx(0.73, abs=0.07)

@@ -9,7 +9,8 @@ from paramctl_jax.backbones.loading import (
     spec_of_weights,
     weight_folders,
 )
-from paramctl_jax.backbones.registry import REGISTRY, spec_of, unknown
+from paramctl_jax.backbones.registry import REGISTRY, spec_of
+from paramctl_jax.backbones.sae import with_sae
 from paramctl_jax.backbones.spec import Source, Spec
 
 __all__ = [
@@ -23,6 +24,6 @@ __all__ = [
     "read",
     "spec_of",
     "spec_of_weights",
-    "unknown",
     "weight_folders",
+    "with_sae",
 ]

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from paramctl_jax.backbones.loading import load_backbone, spec_of_weights
-from paramctl_jax.backbones.registry import unknown
 from paramctl_jax.backbones.spec import Spec
 from paramctl_jax.backbones.store import check_name
-from paramctl_jax.types import Backbone, InputError
+from paramctl_jax.types import Backbone, InputError, unknown
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,10 +15,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from paramctl_jax import artifacts, images
 from paramctl_jax.backbones import checkpoint, guess, store, tensors
-from paramctl_jax.backbones.registry import REGISTRY, spec_of, unknown
+from paramctl_jax.backbones.registry import REGISTRY, spec_of
 from paramctl_jax.backbones.spec import Spec
 from paramctl_jax.backbones.state_dict import state_dict
-from paramctl_jax.types import Backbone, CheckpointError, InputError, Network
+from paramctl_jax.types import Backbone, CheckpointError, InputError, Network, unknown
 
 
 def weight_folders() -> list[Path]:

@@ -7,15 +7,13 @@ The published weights of a member are those its own `Spec` names, else its entry
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable
 
 from paramctl_jax.backbones import families
 from paramctl_jax.backbones.sources import SOURCES
 from paramctl_jax.backbones.spec import Source, Spec
-from paramctl_jax.types import InputError
+from paramctl_jax.types import unknown
 
 
 def _discover() -> dict[str, Spec]:
@@ -38,14 +36,6 @@ def _sourced(name: str, spec: Spec) -> Spec:
 
 
 REGISTRY: dict[str, Spec] = _discover()
-
-
-def unknown(value: str, valid: Iterable[str], what: str) -> InputError:
-    """An error that lists the valid names and the one most likely meant."""
-    names = list(valid)
-    close = difflib.get_close_matches(value, names, n=1)
-    meant = f" did you mean {close[0]!r}?" if close else ""
-    return InputError(f"unknown {what} {value!r};{meant} valid: {', '.join(names)}")
 
 
 def spec_of(name: str) -> Spec:

@@ -2,136 +2,112 @@
 
 A basis maps features x to ``z = P (x - m)``, with ``P [component, feature]``. A
 read-out ``y = z b + c`` fitted on z is one vector per site in raw features, ``P' b``.
+
+The spatial x channel read-out (`factorised`) has a basis of its own for every site and
+is fitted as a whole; a sparse autoencoder is not linear and is a readout of the network
+(`backbones.sae`), fitted like any other.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Float
+from scipy import sparse
 
-from paramctl_jax.types import InputError
+from paramctl_jax.encoding.blocks import FeatureBlocks
+from paramctl_jax.encoding.gram import feature_mean
+from paramctl_jax.encoding.pca import principal_components
+from paramctl_jax.encoding.projection import channel_means, random_projection
+from paramctl_jax.types import InputError, unknown
 
-DEFAULT_COMPONENTS = 750
-"""The most components that PCA keeps unless told otherwise."""
-
-BLOCK = 8192
-"""Features per float64 block: 800 images take 50 MB, whatever the readout's size."""
+BASES = ("pca", "srp", "spatial_mean", "none")
+"""The kinds of basis that `fit_basis` knows."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Basis:
-    """A linear basis fitted on training images.
+    """A linear basis of raw features.
 
     Attributes:
-      kind: as in `BASES`.
-      mean: subtracted from the features, float64.
-      components: orthonormal rows in order of variance, float64; None stands for the
-        identity, which would be feature x feature.
-      variance: of the training images along each component, ddof 1; None likewise.
+      kind: one of `BASES`.
+      mean: subtracted from the features, float64: that of the training images (pca,
+        none), or zero where the basis learns nothing from them (srp, spatial mean);
+        the read-out centres what it is fitted on.
+      components: orthonormal rows in order of variance (pca), a sparse matrix (srp,
+        spatial mean), or None for the identity, which would be feature x feature.
+      variance: of the training images along each component, ddof 1 (pca only).
     """
 
     kind: str
     mean: Float[np.ndarray, " feature"]
-    components: Float[np.ndarray, "component feature"] | None = None
+    components: Float[np.ndarray, "component feature"] | sparse.csr_array | None = None
     variance: Float[np.ndarray, " component"] | None = None
 
+    @property
+    def n_components(self) -> int:
+        """How many numbers the basis makes of an image."""
+        kept = self.mean if self.components is None else self.components
+        return np.shape(kept)[0]
 
-def fit_pca(
-    features: Float[np.ndarray, "image feature"], n_components: int | None = None
+
+def fit_basis(
+    kind: str,
+    features: FeatureBlocks,
+    *,
+    shape: tuple[int, int, int],
+    components: int | None = None,
+    random_seed: int = 0,
 ) -> Basis:
-    """Principal components of the training features, computed in dual form.
-
-    ``K = X X' = U diag(l) U'`` over images, ``components = diag(l)^-1/2 U' X`` for
-    centred X: nothing of size feature x feature is formed. Modes with
-    ``l < N eps max(l)`` are dropped; centring always makes one. No whitening.
+    """Fits the named basis on the training images' features.
 
     Args:
-      features: of the training images only.
-      n_components: how many to keep at most; None for 750. Never more than the
-        images span.
+      kind: ``"pca"``, see `principal_components`; ``"srp"``, see `random_projection`;
+        ``"spatial_mean"``, see `channel_means`; ``"none"``, the features themselves.
+      features: of the training images only, in the order channel, height, width.
+      shape: height, width and channels of the readout.
+      components: how many to keep at most; None for the default of each kind.
+      random_seed: of srp.
 
     Returns:
       The basis in float64.
 
     Raises:
-      InputError: fewer than two images, `n_components` below 1, or equal features.
+      InputError: unknown kind (the valid ones are listed), features that do not have
+        this shape, or what the kind refuses.
 
     Example:
       >>> import numpy as np
-      >>> line = np.outer([-1.0, 0.0, 4.0], [3.0, 4.0])
-      >>> fit_pca(line).components.round(3) * np.sign(fit_pca(line).components[0, 0])
-      array([[0.6, 0.8]])
-    """
-    n_images = len(features)
-    wanted = DEFAULT_COMPONENTS if n_components is None else n_components
-    if n_images < 2 or wanted < 1:
-        raise InputError(
-            "pca: expected at least 2 training images and 1 component, found "
-            f"{n_images} images and components={n_components}"
-        )
-    mean = features.mean(axis=0, dtype=np.float64)
-    gram = np.zeros((n_images, n_images))
-    for _, block in _centred_blocks(features, mean):
-        gram += block @ block.T
-    values, vectors = _leading_modes(gram, wanted)
-    dual = vectors / np.sqrt(values)
-    components = np.empty((len(values), features.shape[1]))
-    for columns, block in _centred_blocks(features, mean):
-        components[:, columns] = dual.T @ block
-    return Basis("pca", mean, components, values / (n_images - 1))
-
-
-def fit_none(
-    features: Float[np.ndarray, "image feature"], n_components: int | None = None
-) -> Basis:
-    """The raw features themselves, centred on the training images.
-
-    Args:
-      features: of the training images only.
-      n_components: must be None.
-
-    Returns:
-      A basis without components.
-
-    Raises:
-      InputError: if `n_components` is given.
-    """
-    if n_components is not None:
-        raise InputError(
-            f"components: expected none with basis 'none', found {n_components}; "
-            "use basis 'pca' to limit them"
-        )
-    return Basis("none", features.mean(axis=0, dtype=np.float64))
-
-
-BASES: dict[str, Callable[[np.ndarray, int | None], Basis]] = {
-    "pca": fit_pca,
-    "none": fit_none,
-}
-"""How each kind of basis is fitted."""
-
-
-def fit_basis(
-    kind: str,
-    features: Float[np.ndarray, "image feature"],
-    n_components: int | None = None,
-) -> Basis:
-    """Fits the named basis on the training images' features.
-
-    Raises:
-      InputError: unknown kind (the valid ones are listed), or what the fit refuses.
+      >>> features = FeatureBlocks(np.array([[1.0, 3.0, 0.0, 8.0]]))
+      >>> basis = fit_basis("spatial_mean", features, shape=(1, 2, 2))
+      >>> project(basis, features)
+      array([[2., 4.]])
     """
     if kind not in BASES:
-        raise InputError(f"basis: expected one of {', '.join(BASES)}, found {kind!r}")
-    return BASES[kind](features, n_components)
+        raise unknown(kind, BASES, "basis")
+    n_images, n_features = features.shape
+    if n_features != np.prod(shape):
+        raise InputError(
+            f"features: expected {np.prod(shape)} columns for a readout of height, "
+            f"width, channels {shape}, found {n_features}"
+        )
+    if kind == "pca":
+        return Basis(kind, *principal_components(features, components))
+    if kind == "srp":
+        matrix = random_projection(n_images, n_features, components, random_seed)
+        return Basis(kind, np.zeros(n_features), matrix)
+    if components is not None:
+        raise InputError(
+            f"components: expected none with basis {kind!r}, found {components}; use "
+            "basis 'pca' or 'srp' to limit them"
+        )
+    if kind == "spatial_mean":
+        return Basis(kind, np.zeros(n_features), channel_means(shape))
+    return Basis(kind, feature_mean(features))
 
 
-def project(
-    basis: Basis, features: Float[np.ndarray, "image feature"]
-) -> Float[np.ndarray, "image component"]:
+def project(basis: Basis, features: FeatureBlocks) -> Float[np.ndarray, "image _"]:
     """Features in the basis, ``(x - mean) components'``, in float64 by blocks.
 
     Args:
@@ -139,13 +115,18 @@ def project(
       features: of any images.
 
     Returns:
-      Coordinates of each image.
+      Coordinates of each image, ``[image, component]``.
     """
     if basis.components is None:
-        return features - basis.mean
-    out = np.zeros((len(features), len(basis.components)))
-    for columns, block in _centred_blocks(features, basis.mean):
-        out += block @ basis.components[:, columns].T
+        return features.whole() - basis.mean[None]
+    components = basis.components
+    if isinstance(components, sparse.csr_array):
+        components = components.tocsc()  # to take columns at no cost
+    out = np.zeros((len(features), basis.n_components))
+    for columns, block in features.blocks():
+        block -= basis.mean[None, columns]
+        # the sparse matrix stands on the left: scipy multiplies by its rows
+        out += (components[:, columns] @ block.T).T
     return out
 
 
@@ -166,30 +147,13 @@ def collapse(
 
     Returns:
       Axes and biases in float64.
+
+    Example:
+      >>> import numpy as np
+      >>> basis = Basis("pca", np.array([1.0, 1.0]), np.array([[0.6, 0.8]]))
+      >>> axes, bias = collapse(basis, np.array([[5.0]]), np.array([2.0]))
+      >>> axes, bias.round(6)
+      (array([[3., 4.]]), array([-5.]))
     """
     axes = weights if basis.components is None else basis.components.T @ weights
     return np.ascontiguousarray(axes.T), bias - basis.mean @ axes
-
-
-def _centred_blocks(
-    features: np.ndarray, mean: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Column blocks of the centred features in float64."""
-    for start in range(0, features.shape[1], BLOCK):
-        columns = slice(start, start + BLOCK)
-        yield columns, features[:, columns] - mean[columns]
-
-
-def _leading_modes(gram: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues, descending, and their vectors, without null modes."""
-    values, vectors = np.linalg.eigh(gram)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    null = len(gram) * np.finfo(np.float64).eps * values[0]
-    rank = int(np.sum(values > null))
-    if rank == 0:
-        raise InputError(
-            f"pca: the features of all {len(gram)} training images are equal; expected "
-            "a readout that responds to the images"
-        )
-    kept = min(rank, count)
-    return values[:kept], vectors[:, :kept]

@@ -1,19 +1,28 @@
-"""Fit one encoding axis per site: features, basis, ridge, collapse, evaluation."""
+"""Fit one encoding axis per site: join, split, features, axes, held-out evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
+from paramctl_jax.artifacts import to_json
 from paramctl_jax.backbones import check_readout
-from paramctl_jax.encoding.basis import Basis, collapse, fit_basis, project
-from paramctl_jax.encoding.evaluation import evaluate, split_ids
-from paramctl_jax.encoding.features import extract_features
+from paramctl_jax.encoding.blocks import FeatureBlocks
+from paramctl_jax.encoding.evaluation import evaluate
+from paramctl_jax.encoding.features import extract_readouts
+from paramctl_jax.encoding.join import Joined, join_and_split
+from paramctl_jax.encoding.linear import edge_notes
 from paramctl_jax.encoding.prediction import predict_features
-from paramctl_jax.encoding.ridge import DEFAULT_PENALTIES, RidgeFit, ridge_loo
-from paramctl_jax.recordings import check_match, pearson, valid_sites
+from paramctl_jax.encoding.regression import learn_axes
+from paramctl_jax.encoding.selection import choose_readout
+from paramctl_jax.encoding.settings import EncodingSettings
+from paramctl_jax.progress import bar
 from paramctl_jax.types import (
     Backbone,
     EncodingModel,
@@ -23,199 +32,224 @@ from paramctl_jax.types import (
     indices_of,
 )
 
-JOINS = ("exact", "common")
-
 
 def fit_encoding(
     backbone: Backbone,
     images: ImageSet,
     recordings: Recordings,
-    readout: str,
+    readout: str | Sequence[str],
     *,
-    basis: str = "pca",
-    components: int | None = None,
-    penalties: Sequence[float] = DEFAULT_PENALTIES,
-    test_fraction: float = 0.2,
     key: PRNGKeyArray | None = None,
     test_ids: Sequence[str] | None = None,
-    features: Float[np.ndarray, "image feature"] | None = None,
-    join: str = "exact",
+    split: str | Path | None = None,
+    features: Mapping[str, np.ndarray] | None = None,
+    feature_store: str | Path | None = None,
     batch_size: int = 32,
     progress: bool = True,
+    **settings: Any,
 ) -> EncodingModel:
     """Fits a linear read-out of frozen features to every site.
 
-    Features of the training images give the basis and the ridge weights, with the
-    penalty of each site chosen by exact leave-one-out error; the held-out images are
-    used for the evaluation only. The read-out is collapsed into one vector per site in
-    raw features, computed in float64 and stored in float32.
+    Features of the training images give the basis and the read-out, with the penalty
+    of each site chosen by cross-validation within them; the held-out images are used
+    for the evaluation only. The read-out is collapsed into one vector per site in raw
+    features, computed in float64 and stored in float32.
 
     Args:
       backbone: frozen network.
       images: what was shown, joined with the recordings by stimulus id.
       recordings: responses; the average over each image's valid repeats is fitted.
-      readout: layer to read.
-      basis: ``"pca"`` or ``"none"``.
-      components: how many the basis keeps at most; None for its default.
-      penalties: candidate ridge penalties.
-      test_fraction: share of images held out at random.
-      key: of that random choice; not needed with `test_ids`.
+      readout: layer to read; of several, one is chosen for all sites, by
+        cross-validation within the training images, and the note says so.
+      key: of the random choice of held-out images; not needed with `test_ids`.
       test_ids: held-out stimuli by name, instead of a random choice.
-      features: raw features of `images` at `readout`, from `extract_features`, if
+      split: file of a stored split, from `save_split`, likewise.
+      features: raw features of `images` by readout, from `extract_readouts`, if
         several fits are to share them.
-      join: ``"exact"`` if images and recordings must hold the same stimuli,
-        ``"common"`` to fit on those that both hold.
-      batch_size: images per compiled call of the feature extraction.
-      progress: whether to show its progress bar.
+      feature_store: folder that keeps features from one call to the next, see
+        `extract_readouts`.
+      batch_size: images per device and compiled call of the feature extraction.
+      progress: whether to show progress bars.
+      **settings: see `EncodingSettings` (basis, components, regression, ...).
 
     Returns:
       The encoding model with its evaluation.
 
     Raises:
-      InputError: unknown readout, basis or join; stimuli that differ; a site that
+      InputError: unknown readout or setting; stimuli that differ; a site or image that
         cannot be fitted; features of another size; no key.
 
     Example:
-      >>> model = fit_encoding(                                     # doctest: +SKIP
-      ...     backbone, images, recordings, "layer3.5", key=jax.random.key(1)
+      >>> import jax
+      >>> from paramctl_jax.backbones import random_backbone
+      >>> from paramctl_jax.data import load_photographs
+      >>> images = load_photographs(32).select(load_photographs(32).stimulus_ids[:40])
+      >>> backbone = random_backbone(
+      ...     "small_standard", jax.random.key(0), input_size=32, through="layer1"
       ... )
-      >>> print(model.evaluation)                                   # doctest: +SKIP
+      >>> contrast = images.pixels.std(axis=(1, 2, 3))[:, None, None]
+      >>> recordings = Recordings(contrast, images.stimulus_ids, ("s0",))
+      >>> model = fit_encoding(
+      ...     backbone, images, recordings, "layer1.0", key=jax.random.key(1),
+      ...     components=20, progress=False,
+      ... )
+      >>> model.weights.shape == (1, np.prod(backbone.readouts["layer1.0"]))
+      True
     """
-    check_readout(backbone, readout)
-    features = _check_features(backbone, images, readout, features)
-    common, recordings = _join(images, recordings, join)
-    _refuse_unusable(recordings)
-    train_ids, test_ids = _split(common, test_fraction, key, test_ids)
+    models = fit_readouts(
+        backbone,
+        images,
+        recordings,
+        (readout,) if isinstance(readout, str) else readout,
+        key=key,
+        test_ids=test_ids,
+        split=split,
+        features=features,
+        feature_store=feature_store,
+        batch_size=batch_size,
+        progress=progress,
+        **settings,
+    )
+    return choose_model(models, settings.get("readout_policy", "inner_cv"))
+
+
+def fit_readouts(
+    backbone: Backbone,
+    images: ImageSet,
+    recordings: Recordings,
+    readouts: Sequence[str],
+    *,
+    key: PRNGKeyArray | None = None,
+    test_ids: Sequence[str] | None = None,
+    split: str | Path | None = None,
+    features: Mapping[str, np.ndarray] | None = None,
+    feature_store: str | Path | None = None,
+    batch_size: int = 32,
+    progress: bool = True,
+    **settings: Any,
+) -> dict[str, EncodingModel]:
+    """One encoding model per readout, on the same split, in one pass over the images.
+
+    Args:
+      backbone: frozen network.
+      images: what was shown.
+      recordings: responses.
+      readouts: layers to read.
+      key: as in `fit_encoding`, like all that follow.
+      test_ids: held-out stimuli by name.
+      split: file of a stored split.
+      features: raw features of `images` by readout.
+      feature_store: folder that keeps features.
+      batch_size: images per device and compiled call.
+      progress: whether to show progress bars.
+      **settings: see `EncodingSettings`.
+
+    Returns:
+      Models by readout, in the order given.
+
+    Raises:
+      InputError: as `fit_encoding`.
+    """
+    chosen = EncodingSettings(**settings)
+    if not readouts:
+        raise InputError("readout: expected at least one layer, found none")
+    for readout in readouts:
+        check_readout(backbone, readout)
+    joined = join_and_split(images, recordings, chosen, key, test_ids, split)
+    rows = indices_of(joined.stimulus_ids, images.stimulus_ids, "images")
     if features is None:
-        chosen = images.select(common)
-        features = extract_features(backbone, chosen, readout, batch_size, progress)
-    else:
-        features = features[indices_of(common, images.stimulus_ids, "images")]
-    train = indices_of(train_ids, common, "training images")
-    responses = recordings.mean()[train]
-    fitted, ridge = _fit_train(features[train], responses, basis, components, penalties)
-    axes, bias = collapse(fitted, ridge.weights, ridge.bias)
-    weights = axes.astype(np.float32)
-    test = indices_of(test_ids, common, "held-out images")
+        features = extract_readouts(
+            backbone, images.select(joined.stimulus_ids), readouts, batch_size,
+            progress, store=feature_store,
+        )  # fmt: skip
+        rows = np.arange(len(rows))
+    _check_features(backbone, len(images), rows, features, readouts)
+    label = f"{backbone.name}: encoding fits"
+    return {
+        readout: _fit_one(backbone, readout, features[readout], rows, joined, chosen)
+        for readout in bar(readouts, label=label, show=progress and len(readouts) > 1)
+    }
+
+
+def choose_model(
+    models: Mapping[str, EncodingModel], policy: str = "inner_cv"
+) -> EncodingModel:
+    """The model of the best readout; its notes say how it was chosen.
+
+    Args:
+      models: of one backbone, by readout.
+      policy: see `EncodingSettings.readout_policy`.
+    """
+    if len(models) == 1:
+        return next(iter(models.values()))
+    choice = choose_readout({n: m.evaluation for n, m in models.items()}, policy)
+    best = models[choice.readout]
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in choice.scores.items())
+    note = f"readout {choice.readout} {choice.note} (median R2: {scores})"
+    return dataclasses.replace(best, notes=(note, *best.notes))
+
+
+def _fit_one(
+    backbone: Backbone,
+    readout: str,
+    features: Float[np.ndarray, "image feature"],
+    rows: Int[np.ndarray, " row"],
+    joined: Joined,
+    settings: EncodingSettings,
+) -> EncodingModel:
+    train, test = rows[joined.train], rows[joined.test]
+    responses = joined.recordings.mean()[joined.train]
+    axes = learn_axes(
+        FeatureBlocks(features, train),
+        FeatureBlocks(features, rows),
+        backbone.readouts[readout],
+        responses,
+        settings,
+    )
+    weights = axes.weights.astype(np.float32)
     evaluation = evaluate(
-        recordings.select_stimuli(test_ids),
-        predict_features(features[test], weights, bias),
-        pearson(ridge.loo_prediction, responses),
-        train_ids,
+        joined.recordings.select_stimuli(joined.test_ids),
+        predict_features(FeatureBlocks(features, test), weights, axes.bias),
+        responses,
+        axes.fit.cv_prediction,
+        joined.train_ids,
+        n_bootstrap=settings.n_bootstrap,
+        random_seed=settings.random_seed,
     )
     return EncodingModel(
         backbone=backbone,
         readout=readout,
-        site_ids=recordings.site_ids,
+        site_ids=joined.recordings.site_ids,
         weights=weights,
-        bias=bias,
-        penalty=ridge.penalty,
+        bias=axes.bias,
+        penalty=axes.fit.penalty,
         evaluation=evaluation,
-        units=recordings.units,
+        units=joined.recordings.units,
         notes=(
-            *_component_notes(fitted, components),
-            *_penalty_notes(ridge, recordings.site_ids),
+            *joined.notes,
+            *axes.notes,
+            *edge_notes(axes.fit, joined.recordings.site_ids),
             *_ceiling_notes(evaluation.ceiling),
         ),
+        settings=json.loads(to_json(dataclasses.asdict(settings))),  # plain values
     )
-
-
-def _fit_train(
-    features: np.ndarray,
-    responses: np.ndarray,
-    basis: str,
-    components: int | None,
-    penalties: Sequence[float],
-) -> tuple[Basis, RidgeFit]:
-    """Everything that is learnt, from training images alone."""
-    fitted = fit_basis(basis, features, components)
-    projected = project(fitted, features)
-    return fitted, ridge_loo(projected, responses, np.asarray(penalties, np.float64))
 
 
 def _check_features(
     backbone: Backbone,
-    images: ImageSet,
-    readout: str,
-    features: np.ndarray | None,
-) -> np.ndarray | None:
-    expected = (len(images), int(np.prod(backbone.readouts[readout])))
-    if features is not None and features.shape != expected:
-        raise InputError(
-            f"features: expected shape {expected} for {len(images)} images at "
-            f"{readout} of {backbone.name}, found {features.shape}"
-        )
-    return features
-
-
-def _join(
-    images: ImageSet, recordings: Recordings, join: str
-) -> tuple[tuple[str, ...], Recordings]:
-    """Stimulus ids in the images' order, and the recordings in that order."""
-    if join not in JOINS:
-        raise InputError(f"join: expected one of {', '.join(JOINS)}, found {join!r}")
-    if join == "exact":
-        check_match(images, recordings)
-    recorded = set(recordings.stimulus_ids)
-    common = tuple(name for name in images.stimulus_ids if name in recorded)
-    if not common:
-        raise InputError(
-            f"join: none of {len(images)} images has a response; the images start with "
-            f"{list(images.stimulus_ids[:2])}, the recorded stimuli with "
-            f"{list(recordings.stimulus_ids[:2])}"
-        )
-    return common, recordings.select_stimuli(common)
-
-
-def _refuse_unusable(recordings: Recordings) -> None:
-    kept, excluded = valid_sites(recordings)
-    if excluded:
-        site, reason = next(iter(excluded.items()))
-        raise InputError(
-            f"recordings: {len(excluded)} of {len(recordings.site_ids)} sites cannot "
-            f"be fitted, first {site!r}: {reason}; keep the {len(kept)} others with "
-            "recordings.select_sites(valid_sites(recordings)[0])"
-        )
-
-
-def _split(
-    stimulus_ids: tuple[str, ...],
-    test_fraction: float,
-    key: PRNGKeyArray | None,
-    test_ids: Sequence[str] | None,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if test_ids is not None:
-        indices_of(test_ids, stimulus_ids, "test_ids")
-        held_out = set(test_ids)
-        train = tuple(name for name in stimulus_ids if name not in held_out)
-        return train, tuple(name for name in stimulus_ids if name in held_out)
-    if key is None:
-        raise InputError(
-            "key: expected a jax key (or test_ids) to choose held-out images"
-        )
-    return split_ids(stimulus_ids, test_fraction, key)
-
-
-def _component_notes(basis: Basis, components: int | None) -> list[str]:
-    if components is None or basis.components is None:
-        return []
-    kept = len(basis.components)
-    if kept == components:
-        return []
-    return [f"{components} components asked for; the training images span only {kept}"]
-
-
-def _penalty_notes(fit: RidgeFit, site_ids: Sequence[str]) -> list[str]:
-    """A choice at the grid's edge may have wanted to go further."""
-    notes = []
-    for name, edge in (("smallest", fit.penalties[0]), ("largest", fit.penalties[-1])):
-        sites = [site_ids[int(index)] for index in np.flatnonzero(fit.penalty == edge)]
-        if sites and len(fit.penalties) > 1:
-            notes.append(
-                f"{len(sites)} of {len(site_ids)} sites chose the {name} penalty "
-                f"{edge:g}, first {', '.join(sites[:3])}; widen the grid"
+    n_images: int,
+    rows: np.ndarray,
+    features: Mapping[str, np.ndarray],
+    readouts: Sequence[str],
+) -> None:
+    for readout in readouts:
+        size = int(np.prod(backbone.readouts[readout]))
+        found = features[readout].shape if readout in features else None
+        if found not in ((n_images, size), (len(rows), size)):
+            raise InputError(
+                f"features: expected shape {(n_images, size)} for {n_images} images at "
+                f"{readout} of {backbone.name}, found {found or 'none'}"
             )
-    return notes
 
 
 def _ceiling_notes(ceiling: np.ndarray) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from paramctl_jax.backbones import read
-from paramctl_jax.encoding.basis import BLOCK
+from paramctl_jax.encoding.blocks import FeatureBlocks
 from paramctl_jax.encoding.features import padded_block
 from paramctl_jax.progress import bar
 from paramctl_jax.types import EncodingModel, ImageSet, Network
@@ -84,14 +84,14 @@ def predict(
 
 
 def predict_features(
-    features: Float[np.ndarray, "image feature"],
+    features: FeatureBlocks,
     weights: Float[np.ndarray, "site feature"],
     bias: Float[np.ndarray, " site"],
 ) -> Float[np.ndarray, "image site"]:
     """Predictions from extracted features, ``features weights' + bias`` in float64.
 
     Args:
-      features: raw features of any images.
+      features: raw features of any images, in memory or on disk.
       weights: encoding axes.
       bias: of each axis.
 
@@ -100,13 +100,13 @@ def predict_features(
 
     Example:
       >>> import numpy as np
-      >>> predict_features(np.ones((1, 2)), np.array([[2.0, 3.0]]), np.array([1.0]))
+      >>> features = FeatureBlocks(np.ones((1, 2)))
+      >>> predict_features(features, np.array([[2.0, 3.0]]), np.array([1.0]))
       array([[6.]])
     """
     out = np.tile(bias.astype(np.float64), (len(features), 1))
-    for start in range(0, features.shape[1], BLOCK):
-        columns = slice(start, start + BLOCK)
-        out += features[:, columns].astype(np.float64) @ weights[:, columns].T
+    for columns, block in features.blocks():
+        out += block @ weights[:, columns].astype(np.float64).T
     return out
 
 

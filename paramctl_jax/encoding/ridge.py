@@ -1,31 +1,39 @@
-"""Ridge regression of all sites at once, with exact leave-one-out penalties.
+"""Ridge regression of all sites at once, with cross-validated penalties from one fit.
 
 Per site, ``min_b |y - Z b|^2 + a |b|^2`` with centred features Z and responses y (the
-intercept is not penalised). One factorisation ``Z = U diag(s) V'`` serves all sites and
-penalties; with ``shrink = a / (s^2 + a)`` and ``C = U' y``
+intercept is not penalised). One factorisation ``Z = U diag(s) V'`` serves all sites,
+penalties and folds; with ``C = U' y`` and ``g = a / (s^2 + a)``,
 
-    residual     r = (y - U C) + U (shrink * C)
-    1 - leverage q = (1 - 1/N - sum U^2) + U^2 shrink
-    leave-one-out residual = r / q                                           (exact)
+    residual        r = (I - H) y = U (g * C)
+    I - H             = U diag(g) U'                  H: the hat matrix, with intercept
 
-where 1/N is the intercept's leverage. The first bracket of each line is what Z cannot
-explain. If Z has more features than there are images, U spans everything but the
-constant vector, the brackets vanish identically, and no difference of nearly equal
-numbers is left; in float32 that difference has picked the wrong penalty for every site.
+where U holds a full basis over the images, and the intercept is its constant vector,
+the mode of infinite s^2 that no penalty shrinks. Errors of predicting images by fits
+without them follow exactly, without any such fit:
+
+    leave-one-out   e_i = r_i / (1 - H_ii)
+    a fold k        e_k = (I - H)_kk^-1 r_k           one image per fold: the line above
+    GCV             mean(r^2) / mean(1 - H_ii)^2      an approximation of mean(e_i^2)
+
+With at least as many features as images less one, the full basis comes from the Gram
+matrix and no difference of nearly equal numbers is left; in float32 that difference has
+picked the wrong penalty for every site. With fewer, ``U diag(g) U'`` is written
+``I - 1/N - U diag(1 - g) U'`` with the thin U of Z.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from paramctl_jax.types import InputError
+from paramctl_jax.encoding.blocks import FeatureBlocks
+from paramctl_jax.encoding.linear import LinearFit, check_problem, fold_of_images
+from paramctl_jax.encoding.modes import Modes, factorise, float64_on_cpu, scale_of
+from paramctl_jax.types import InputError, unknown
 
 DEFAULT_PENALTIES: tuple[float, ...] = tuple(10.0**power for power in range(-4, 10))
 """Fourteen decades, 1e-4 to 1e9."""
@@ -33,159 +41,169 @@ DEFAULT_PENALTIES: tuple[float, ...] = tuple(10.0**power for power in range(-4, 
 MIN_FREEDOM = 1e-6
 """A penalty that leaves ``1 - leverage`` below this at any image is not considered."""
 
-
-@dataclasses.dataclass(frozen=True)
-class RidgeFit:
-    """Ridge read-outs: ``prediction = features @ weights + bias``.
-
-    Attributes:
-      weights: per feature and site.
-      bias: per site.
-      penalty: chosen for each site, the one of least `loo_mse`.
-      penalties: the candidates.
-      loo_mse: mean squared leave-one-out residual; inf where a penalty was invalid.
-      loo_prediction: of every image by the fit without it, at the chosen penalty.
-    """
-
-    weights: Float[np.ndarray, "feature site"]
-    bias: Float[np.ndarray, " site"]
-    penalty: Float[np.ndarray, " site"]
-    penalties: Float[np.ndarray, " penalty"]
-    loo_mse: Float[np.ndarray, "penalty site"]
-    loo_prediction: Float[np.ndarray, "image site"]
+SELECTIONS = ("loo", "gcv", "kfold")
 
 
-def ridge_loo(
-    features: Float[np.ndarray, "image feature"],
+def ridge(
+    features: FeatureBlocks,
     responses: Float[np.ndarray, "image site"],
     penalties: Float[np.ndarray, " penalty"],
-) -> RidgeFit:
-    """Fits every site with the penalty of least leave-one-out error.
+    *,
+    selection: str = "loo",
+    n_folds: int = 5,
+    key: PRNGKeyArray | None = None,
+    relative: bool = False,
+) -> LinearFit:
+    """Fits every site with the penalty of least cross-validated error.
 
     Ties go to the larger penalty. Computed in float64 whatever JAX's global setting,
-    on the CPU where JAX has one; memory grows as images x features + penalties x sites.
+    on the CPU where JAX has one. Memory grows as images x images or images x features,
+    whichever is less, and as penalties x sites; the features are read in blocks.
 
     Args:
       features: of the training images, any units, not necessarily centred.
       responses: repeat averages, finite.
-      penalties: candidates, positive.
+      penalties: candidates, positive, in squared feature units.
+      selection: ``"loo"`` (exact leave-one-out), ``"gcv"`` or ``"kfold"``, whose error
+        is averaged over all images of all folds.
+      n_folds: for ``"kfold"``.
+      key: for ``"kfold"``, see `fold_of_images`.
+      relative: whether to multiply `penalties` by the mean of s^2 over the
+        ``min(images - 1, features)`` modes; the fit then reports the products.
 
     Returns:
       The fit in float64.
 
     Raises:
-      InputError: no usable penalty, fewer than three images, or values not finite.
+      InputError: no usable penalty, fewer than three images, shapes that differ, or
+        values not finite; an unknown selection; folds without a key.
 
     Example:
       >>> import numpy as np
-      >>> features = np.array([[0.0], [1.0], [2.0], [3.0]])
-      >>> fit = ridge_loo(features, 1 + 2 * features, np.array([1e-9, 1.0]))
+      >>> features = FeatureBlocks(np.array([[0.0], [1.0], [2.0], [3.0]]))
+      >>> fit = ridge(features, 1 + 2 * features.whole(), np.array([1e-9, 1.0]))
       >>> fit.weights.round(6), fit.bias.round(6), fit.penalty
       (array([[2.]]), array([1.]), array([1.e-09]))
 
-    Source: Rifkin & Lippert 2007, MIT-CSAIL-TR-2007-025.
+    Source: Rifkin & Lippert 2007, MIT-CSAIL-TR-2007-025 (leave-one-out); Golub, Heath &
+    Wahba 1979, Technometrics 21:215 (GCV); the fold's identity is the leave-one-out
+    one with a block for a number.
     """
+    if selection not in SELECTIONS:
+        raise unknown(selection, SELECTIONS, "selection")
     candidates = np.sort(np.asarray(penalties, np.float64))
-    _check(features, responses, candidates)
-    factorise = _wide if features.shape[1] >= len(features) - 1 else _tall
-    with _float64_on_cpu():
-        arrays = (
-            jnp.asarray(a, jnp.float64) for a in (features, responses, candidates)
+    check_problem(features.shape, responses, candidates, "ridge")
+    folds = np.zeros((0, 0), np.int64)
+    if selection == "kfold":
+        folds = _folds(len(features), n_folds, key)
+    centre = responses.mean(axis=0, dtype=np.float64)
+    # A constant site has no variance at all: not that of its mean's rounding error.
+    varies = np.ptp(responses, axis=0) > 0
+    y = np.where(varies, responses - centre, 0.0)
+    with float64_on_cpu():
+        modes, mean, expand = factorise(features)
+        if relative:
+            candidates = candidates * scale_of(modes, features.shape)
+        scaled, penalty, mse, error = (
+            np.asarray(a) for a in _search(modes, y, candidates, folds, selection)
         )
-        fit = [np.asarray(a) for a in _fit(*arrays, factorise=factorise)]
-    weights, bias, penalty, loo_mse, loo_prediction = fit
-    if np.isinf(loo_mse).all():
+    if np.isinf(mse).all():
         raise InputError(
             f"penalties: at all of {candidates.tolist()} the fit passes through a "
             "training image, so leaving it out says nothing; give larger penalties"
         )
-    return RidgeFit(weights, bias, penalty, candidates, loo_mse, loo_prediction)
+    weights = expand(scaled)
+    bias = centre - mean @ weights
+    return LinearFit(weights, bias, penalty, candidates, mse, responses - error)
 
 
-def _check(features: np.ndarray, responses: np.ndarray, penalties: np.ndarray) -> None:
-    usable = np.isfinite(penalties) & (penalties > 0)
-    if len(penalties) == 0 or not usable.all():
-        raise InputError(
-            "penalties: expected positive finite numbers, found "
-            f"{penalties[~usable][:3].tolist() or 'none'}"
-        )
-    if len(features) < 3:
-        raise InputError(f"ridge: expected at least 3 images, found {len(features)}")
-    for name, values in (("features", features), ("responses", responses)):
-        finite = np.isfinite(values)
-        if not finite.all():
-            raise InputError(
-                f"ridge: {name} hold {int((~finite).sum())} values that are not finite"
-            )
+def _folds(
+    n_images: int, n_folds: int, key: PRNGKeyArray | None
+) -> Int[np.ndarray, "fold member"]:
+    """Images of each fold; folds that are one short end in the number of images."""
+    fold = fold_of_images(n_images, n_folds, key)
+    members = np.full((n_folds, -(-n_images // n_folds)), n_images)
+    for index, row in enumerate(members):
+        inside = np.flatnonzero(fold == index)
+        row[: len(inside)] = inside
+    return members
 
 
-@contextlib.contextmanager
-def _float64_on_cpu():
-    """Scoped float64; accelerators are slow or inexact at it, so on the CPU."""
-    try:
-        device = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # this process was started without a CPU backend
-        device = None
-    with jax.enable_x64(True), jax.default_device(device):
-        yield
-
-
-@functools.partial(jax.jit, static_argnames="factorise")
-def _fit(
-    features: Float[Array, "image feature"],
-    responses: Float[Array, "image site"],
+@functools.partial(jax.jit, static_argnames="selection")
+def _search(
+    modes: Modes,
+    y: Float[Array, "image site"],
     penalties: Float[Array, " penalty"],
-    factorise,
+    folds: Int[Array, "fold member"],
+    selection: str,
 ):
-    feature_mean, response_mean = features.mean(axis=0), responses.mean(axis=0)
-    z = features - feature_mean[None]
-    y = responses - response_mean[None]
-    u, squares, outside, expand = factorise(z)
-    coefficients = u.T @ y
-    unexplained = outside * (y - u @ coefficients)
-    unspanned = outside * (1 - 1 / len(z) - jnp.sum(u**2, axis=1))
+    """``C / (s^2 + a)`` at each site's best penalty a, a, all criteria, a's errors."""
+    # The intercept's coefficient is 0 but for rounding: y is centred.
+    coefficients = jnp.where(jnp.isinf(modes.squares)[:, None], 0.0, modes.u.T @ y)
 
-    def loo_mse(penalty):
-        shrink = penalty / (squares + penalty)
-        residual = unexplained + u @ (shrink[:, None] * coefficients)
-        freedom = unspanned + u**2 @ shrink
-        valid = jnp.min(freedom) >= MIN_FREEDOM
-        error = residual / jnp.where(valid, freedom, 1.0)[:, None]
-        return jnp.where(valid, jnp.mean(error**2, axis=0), jnp.inf)
+    def step(best, penalty):
+        gain = modes.gain(penalty)
+        residual = modes.outside * y + modes.u @ (gain[:, None] * coefficients)
+        freedom = modes.outside * (1 - 1 / len(y)) + _diagonal(modes.u, gain)
+        if selection == "kfold":
+            error, freedom = _held_out(modes, gain, residual, folds)
+        else:
+            error = residual / jnp.maximum(freedom, MIN_FREEDOM)[:, None]
+        mse = jnp.mean(error**2, axis=0)
+        if selection == "gcv":
+            mse = jnp.mean(residual**2, axis=0) / jnp.mean(freedom) ** 2
+        mse = jnp.where(jnp.min(freedom) >= MIN_FREEDOM, mse, jnp.inf)
+        better = mse <= best[0]  # of equals the last; penalties ascend
+        candidate = (mse, jnp.full_like(mse, penalty), error)
+        return tuple(
+            jnp.where(better, new, old)
+            if new.ndim == 1
+            else jnp.where(better[None], new, old)
+            for new, old in zip(candidate, best, strict=True)
+        ), mse
 
-    mse = jax.lax.map(loo_mse, penalties)  # never [penalty, image, site]
-    # The last of equal minima: penalties ascend, so the larger one.
-    chosen = len(penalties) - 1 - jnp.argmin(mse[::-1], axis=0)
-    penalty = penalties[chosen]
-    total = squares[:, None] + penalty[None]
-    residual = unexplained + u @ (penalty[None] / total * coefficients)
-    freedom = unspanned[:, None] + u**2 @ (penalty[None] / total)
-    weights = expand(coefficients / total)
-    bias = response_mean - feature_mean @ weights
-    return weights, bias, penalty, mse, responses - residual / freedom
-
-
-def _tall(z: Float[Array, "image feature"]):
-    """Thin SVD, for fewer features than images; null modes are zeroed."""
-    u, s, vt = jnp.linalg.svd(z, full_matrices=False)
-    kept = s > max(z.shape) * jnp.finfo(z.dtype).eps * s[0]
-    s = jnp.where(kept, s, 0.0)
-    u = jnp.where(kept[None], u, 0.0)
-    return u, s**2, 1.0, lambda scaled: vt.T @ (s[:, None] * scaled)
+    # Running minima: never [penalty, image, site].
+    start = (jnp.full(y.shape[1], jnp.inf), jnp.full(y.shape[1], penalties[-1]), y)
+    (_, penalty, error), mse = jax.lax.scan(step, start, penalties)
+    # Null modes weigh nothing; a small penalty would blow up what rounding left there.
+    spanned = (modes.squares > 0)[:, None]
+    total = modes.squares[:, None] + penalty[None]
+    scaled = jnp.where(spanned, coefficients / total, 0.0)
+    return scaled, penalty, mse, error
 
 
-def _wide(z: Float[Array, "image feature"]):
-    """Eigenvectors of the image x image Gram matrix, for more features than images.
+def _diagonal(u: Float[Array, "image mode"], gain: Float[Array, " mode"]):
+    """Of ``U diag(gain) U'``; fused, without a second U."""
+    return jnp.sum(u * u * gain[None], axis=1)
 
-    Centring makes the constant vector a null mode. Adding it with a large eigenvalue
-    singles it out as the last eigenvector even among other null modes; without it the
-    remaining vectors span every residual exactly.
+
+def _held_out(
+    modes: Modes,
+    gain: Float[Array, " mode"],
+    residual: Float[Array, "image site"],
+    folds: Int[Array, "fold member"],
+):
+    """Errors of each fold by the fit without it, and the freedom left at each image.
+
+    ``1 / ((I - H)_kk^-1)_ii`` generalises ``1 - leverage``: the share that the penalty
+    has in the variance of image i given the other folds' features.
     """
-    gram = z @ z.T
-    norm = jnp.linalg.norm(gram)  # at least the largest eigenvalue
-    largest = jnp.where(norm > 0, norm, 1.0)
-    values, vectors = jnp.linalg.eigh(gram + 2 * largest / len(z))
-    u, values = vectors[:, :-1], values[:-1]
-    null = len(z) * jnp.finfo(z.dtype).eps * largest
-    squares = jnp.where(values > null, values, 0.0)
-    return u, squares, 0.0, lambda scaled: z.T @ (u @ scaled)
+    count = len(residual)
+
+    def one(rows):
+        there = rows < count
+        u = jnp.where(there[:, None], modes.u[rows % count], 0.0)
+        both = there[:, None] & there[None]
+        # A fold that is one image short has a unit vector of its own in its place.
+        unit = jnp.eye(len(rows))
+        outside = jnp.where(both, modes.outside * (unit - 1 / count), unit)
+        lower = jnp.linalg.cholesky(outside + (u * gain[None]) @ u.T)
+        inverse = jax.lax.linalg.triangular_solve(
+            lower, unit, left_side=True, lower=True
+        )
+        ours = jnp.where(there[:, None], residual[rows % count], 0.0)
+        return inverse.T @ (inverse @ ours), 1 / jnp.sum(inverse**2, axis=0)
+
+    errors, freedoms = jax.lax.map(one, folds)
+    error = jnp.zeros_like(residual).at[folds].set(errors, mode="drop")
+    return error, jnp.ones(count).at[folds].set(freedoms, mode="drop")

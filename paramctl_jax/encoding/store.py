@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from paramctl_jax.recordings.npz import read_arrays, write_arrays
+from paramctl_jax.arrays import read_arrays, write_arrays
+from paramctl_jax.artifacts import to_json
 from paramctl_jax.types import Backbone, EncodingEvaluation, EncodingModel, InputError
 
-FORMAT = "paramctl_jax encoding 1"
+FORMAT = "paramctl_jax encoding 2"
 _NUMBERS = ("weights", "bias", "penalty")
 _TEXTS = ("readout", "units", "backbone", "backbone_sha256", "format")
 _EVALUATION = tuple(field.name for field in dataclasses.fields(EncodingEvaluation))
@@ -21,8 +23,8 @@ def save_encoding(path: str | Path, model: EncodingModel) -> None:
     """Saves an encoding model as ``.npz``, without the backbone's weights.
 
     Arrays: ``weights`` ``[site, feature]``, ``bias`` and ``penalty`` ``[site]``,
-    ``site_ids``, ``notes``, ``readout``, ``units``, ``backbone``, ``backbone_sha256``,
-    ``format``, and ``evaluation/NAME`` for every field of the evaluation.
+    ``site_ids``, ``notes``, ``settings`` (JSON), ``readout``, ``units``, ``backbone``,
+    ``backbone_sha256``, ``format``, and ``evaluation/NAME`` for every field of the evaluation.
 
     Args:
       path: where to; replaced whole or not at all.
@@ -31,6 +33,7 @@ def save_encoding(path: str | Path, model: EncodingModel) -> None:
     arrays = {name: getattr(model, name) for name in _NUMBERS}
     arrays["site_ids"] = _strings(model.site_ids)
     arrays["notes"] = _strings(model.notes)
+    arrays["settings"] = np.asarray(to_json(model.settings))
     texts = (model.readout, model.units, model.name, _digest(model.backbone), FORMAT)
     arrays |= {name: np.asarray(text) for name, text in zip(_TEXTS, texts, strict=True)}
     for name in _EVALUATION:
@@ -71,6 +74,7 @@ def load_encoding(path: str | Path, backbone: Backbone) -> EncodingModel:
         ),
         units=str(arrays["units"]),
         notes=tuple(arrays["notes"].tolist()),
+        settings=json.loads(str(arrays["settings"])),
     )
 
 
@@ -81,7 +85,7 @@ def _check_names(path: Path, arrays: dict[str, np.ndarray]) -> None:
             f"{str(arrays.get('format', 'another kind of file'))!r}"
         )
     evaluation = {f"evaluation/{name}" for name in _EVALUATION}
-    expected = {*_NUMBERS, *_TEXTS, "site_ids", "notes", *evaluation}
+    expected = {*_NUMBERS, *_TEXTS, "site_ids", "notes", "settings", *evaluation}
     if arrays.keys() != expected:
         raise InputError(
             f"{path}: not a complete encoding model; missing "

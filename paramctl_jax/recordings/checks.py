@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from paramctl_jax.recordings.ceiling import ncsnr, noise_ceiling
-from paramctl_jax.recordings.correlation import is_constant
-from paramctl_jax.recordings.reliability import split_half_reliability
+from paramctl_jax.recordings.exclusions import find_exclusions
+from paramctl_jax.recordings.reliability import spearman_brown, split_half_correlations
 from paramctl_jax.types import ImageSet, InputError, Recordings
 
 
@@ -38,10 +38,10 @@ def check_match(images: ImageSet, recordings: Recordings) -> None:
 
 
 def valid_sites(recordings: Recordings) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Sites that can be fitted, and why the others cannot.
+    """Sites that can be fitted, and why the others cannot, as `find_exclusions` says.
 
-    A site needs a finite repeat average for every image and must respond differently
-    to at least two images.
+    A site needs a finite repeat average for every image that any usable site responded
+    to, and must respond differently to at least two images.
 
     Args:
       recordings: of any number of repeats.
@@ -56,16 +56,7 @@ def valid_sites(recordings: Recordings) -> tuple[tuple[str, ...], dict[str, str]
       >>> valid_sites(Recordings(responses, ("a", "b"), ("s0", "s1")))
       (('s0',), {'s1': 'the same response to every image (zero variance)'})
     """
-    with np.errstate(invalid="ignore"):  # inf - inf; such sites are excluded below
-        average = recordings.mean()
-    constant = is_constant(average, np.isfinite(average))
-    excluded = {}
-    for index, site in enumerate(recordings.site_ids):
-        reason = _why_unusable(recordings, index, average[:, index])
-        if not reason and constant[index]:
-            reason = "the same response to every image (zero variance)"
-        if reason:
-            excluded[site] = reason
+    excluded = dict(find_exclusions(recordings).sites)
     kept = tuple(site for site in recordings.site_ids if site not in excluded)
     return kept, excluded
 
@@ -76,21 +67,24 @@ class SiteSummary:
 
     Attributes:
       site_ids: all sites, in the order of the recordings.
-      reliability: Spearman-Brown corrected split-half reliability; NaN if undefined.
+      half_r: mean Pearson r of random halves of the repeats; NaN if undefined.
+      reliability: the same, Spearman-Brown corrected halving by halving; NaN if
+        undefined, also where a halving correlates below -.5.
       ncsnr: signal-to-noise ratio; NaN if undefined.
       ceiling: noise ceiling of r of the repeat average; NaN if undefined.
       excluded: ``{site id: reason}`` of the sites that cannot be fitted.
     """
 
     site_ids: tuple[str, ...]
+    half_r: Float[np.ndarray, " site"]
     reliability: Float[np.ndarray, " site"]
     ncsnr: Float[np.ndarray, " site"]
     ceiling: Float[np.ndarray, " site"]
     excluded: Mapping[str, str]
 
     def __str__(self) -> str:
-        head = f"{'site':>12} {'SB':>6} {'ncsnr':>6} {'NC':>6}"
-        columns = (self.reliability, self.ncsnr, self.ceiling)
+        head = f"{'site':>12} {'half r':>6} {'SB':>6} {'ncsnr':>6} {'NC':>6}"
+        columns = (self.half_r, self.reliability, self.ncsnr, self.ceiling)
         rows = [
             f"{site:>12} "
             + " ".join(f"{column[index]:6.3f}" for column in columns)
@@ -106,20 +100,30 @@ def summarise_sites(
     """Reliability, ncsnr and ceiling of every site; NaN for those that are excluded.
 
     Args:
-      recordings: of any number of repeats (a single one leaves all three undefined).
+      recordings: of any number of repeats (a single one leaves all of it undefined).
       key: of the random halvings.
       n_splits: number of random halvings.
 
     Returns:
-      One record for all sites; give its ``reliability`` to `top_sites`.
+      A table; ``print(summary)`` shows it.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from paramctl_jax.types import Recordings
+      >>> ids = tuple("abcdefgh")
+      >>> responses = np.arange(8.0)[:, None, None] + np.array([-1.0, 1.0])
+      >>> print(summarise_sites(Recordings(responses, ids, ("s0",)), jax.random.key(0)))
+              site half r     SB  ncsnr     NC
+                s0  0.746  0.853  1.581  0.913
     """
-    kept, excluded = valid_sites(recordings)
-    usable = np.isin(recordings.site_ids, kept)
+    excluded = find_exclusions(recordings).sites
+    usable = np.asarray([site not in excluded for site in recordings.site_ids])
     responses = recordings.responses
-    reliability = split_half_reliability(responses, key, n_splits)
+    r = split_half_correlations(responses, key, n_splits)
     return SiteSummary(
         site_ids=recordings.site_ids,
-        reliability=np.where(usable, reliability, np.nan),
+        half_r=np.where(usable, r.mean(axis=0), np.nan),
+        reliability=np.where(usable, spearman_brown(r).mean(axis=0), np.nan),
         ncsnr=np.where(usable, ncsnr(responses), np.nan),
         ceiling=np.where(usable, noise_ceiling(responses), np.nan),
         excluded=excluded,
@@ -129,15 +133,3 @@ def summarise_sites(
 def _only_in(ids: Sequence[str], others: Sequence[str]) -> list[str]:
     known = set(others)
     return [name for name in ids if name not in known]
-
-
-def _why_unusable(recordings: Recordings, index: int, average: np.ndarray) -> str:
-    """Reason why a site has no finite average for some image; empty if it has."""
-    infinite = np.isinf(recordings.responses[:, index]).any(axis=-1)
-    missing = np.isnan(average) & ~infinite
-    for kind, flags in (("an infinite", infinite), ("no valid", missing)):
-        if flags.any():
-            first = recordings.stimulus_ids[int(np.argmax(flags))]
-            count = f"{int(flags.sum())} of {len(flags)}"
-            return f"{kind} response to {count} images, first {first!r}"
-    return ""

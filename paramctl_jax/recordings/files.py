@@ -1,36 +1,68 @@
-"""Load and save recordings by file suffix."""
+"""Load and save recordings; the suffix of the file says how it is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from paramctl_jax.recordings.matlab import read_mat
+from paramctl_jax.recordings.netcdf import read_netcdf
 from paramctl_jax.recordings.npz import read_npz, write_npz
-from paramctl_jax.types import InputError, Recordings
+from paramctl_jax.recordings.nwb import read_nwb
+from paramctl_jax.recordings.pnc import read_pnc
+from paramctl_jax.recordings.tables import read_csv, read_npy
+from paramctl_jax.recordings.trials import group_trials
+from paramctl_jax.types import InputError, Recordings, Trials, unknown
 
-READERS: dict[str, Callable[[Path], Recordings]] = {".npz": read_npz}
-"""Reader of every file suffix; a new format is one more entry."""
+READERS: dict[str, Callable[..., Recordings | Trials]] = {
+    ".csv": read_csv,
+    ".h5": read_pnc,
+    ".hdf5": read_pnc,
+    ".mat": read_mat,
+    ".nc": read_netcdf,
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".nwb": read_nwb,
+}
+"""Reader of every file suffix; a new format is one more entry.
+
+A reader takes the path and keyword-only options, and returns single trials or repeats.
+"""
 
 WRITERS: dict[str, Callable[[Path, Recordings], None]] = {".npz": write_npz}
 """Writer of every file suffix that can be written."""
 
 
-def load_recordings(path: str | Path) -> Recordings:
+def load_recordings(path: str | Path, **options: Any) -> Recordings:
     """Loads recordings; the suffix says how.
 
-    ``.npz``: the arrays ``responses`` ``[image, site, repeat]`` (NaN for a missing
-    repeat), ``stimulus_ids`` ``[image]`` and ``site_ids`` ``[site]`` (strings), and
-    optionally ``units``, ``window_ms`` ``[2]`` and ``site_meta/NAME`` ``[site]``.
+    ===================  ======================================  ====================
+    suffix               content                                 reader, its options
+    ===================  ======================================  ====================
+    ``.npz``             this tool's own                         `read_npz`
+    ``.npy``             one array beside CSV tables of ids      `read_npy`
+    ``.csv``             one row per trial, or per trial, site   `read_csv`
+    ``.mat``             MATLAB, v5 and v7.3                     `read_mat`
+    ``.nc``              Brain-Score NeuroidAssembly             `read_netcdf`
+    ``.nwb``             NWB 2: rates from spike times           `read_nwb`
+    ``.h5``, ``.hdf5``   subject/{trials,repavg,...}             `read_pnc`
+    ===================  ======================================  ====================
+
+    Single trials are grouped by stimulus into repeats; values stay as they are (see
+    `responses_from_trials` for outliers and z-scores per session).
 
     Args:
       path: of the file.
+      **options: keyword arguments of the reader, e.g. ``window_ms`` of `read_nwb`.
 
     Returns:
-      The recordings.
+      Responses ``[image, site, repeat]``, in the units of the file.
 
     Raises:
-      InputError: naming the file: missing, unknown suffix, damaged, or contents that
-        do not fit together.
+      InputError: naming the file: missing, unknown suffix, an option that its reader
+        does not have, damaged, or contents that do not fit together.
 
     Example:
       >>> import numpy as np, tempfile
@@ -40,12 +72,62 @@ def load_recordings(path: str | Path) -> Recordings:
       >>> load_recordings(path).units
       'spikes/s'
     """
+    loaded = read_file(path, **options)
+    return group_trials(loaded) if isinstance(loaded, Trials) else loaded
+
+
+def load_trials(path: str | Path, **options: Any) -> Trials:
+    """Loads single trials in the order of recording; the suffix says how.
+
+    Args:
+      path: of the file, as `load_recordings`.
+      **options: keyword arguments of the reader.
+
+    Returns:
+      Responses ``[trial, site]``, in the units of the file.
+
+    Raises:
+      InputError: as `load_recordings`, and for a file that holds repeats or averages,
+        where order and session of the trials are lost.
+
+    Example:
+      >>> import numpy as np, tempfile
+      >>> path = tempfile.mkdtemp() + "/day1.npz"
+      >>> np.savez(path, responses=np.zeros((3, 1)), stimulus_ids=["a", "b", "a"],
+      ...          site_ids=["site0"], units="spikes/s")
+      >>> load_trials(path).stimulus_ids
+      ('a', 'b', 'a')
+    """
+    loaded = read_file(path, **options)
+    if isinstance(loaded, Trials):
+        return loaded
+    raise InputError(
+        f"{path}: expected single trials [trial, site], found responses [image, site, "
+        f"repeat] of shape {loaded.responses.shape}, without order and session of the "
+        "trials; use load_recordings"
+    )
+
+
+def read_file(path: str | Path, **options: Any) -> Recordings | Trials:
+    """What the reader of the file's suffix returns: trials, or repeats of images.
+
+    Args:
+      path: of the file, as `load_recordings`.
+      **options: keyword arguments of the reader.
+
+    Returns:
+      The trials or recordings, as the file holds them.
+
+    Raises:
+      InputError: as `load_recordings`.
+    """
     path = Path(path)
     reader = _by_suffix(path, READERS)
+    _check_options(path, reader, options)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise InputError(f"{path}: expected a recordings file, found {found}")
-    return reader(path)
+    return reader(path, **options)
 
 
 def save_recordings(path: str | Path, recordings: Recordings) -> None:
@@ -62,7 +144,7 @@ def save_recordings(path: str | Path, recordings: Recordings) -> None:
     _by_suffix(path, WRITERS)(path, recordings)
 
 
-def _by_suffix(path: Path, table: dict[str, Callable]) -> Callable:
+def _by_suffix(path: Path, table: Mapping[str, Callable]) -> Callable:
     suffix = path.suffix.lower()
     if suffix not in table:
         raise InputError(
@@ -70,3 +152,12 @@ def _by_suffix(path: Path, table: dict[str, Callable]) -> Callable:
             f"{', '.join(sorted(table))}"
         )
     return table[suffix]
+
+
+def _check_options(path: Path, reader: Callable, options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(reader).parameters.values()
+    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in valid:
+            what = f"option of {reader.__name__}"
+            raise InputError(f"{path}: {unknown(name, valid or ['none'], what)}")

@@ -38,9 +38,10 @@ def split_half_correlations(
     """
     if n_splits < 1:
         raise InputError(f"n_splits: expected at least 1, found {n_splits}")
-    valid = np.isfinite(responses)
-    filled = np.where(valid, responses, 0.0).astype(np.float64)
-    counted = valid.sum(axis=-1) >= 2
+    by_repeat = np.moveaxis(responses, -1, 0)
+    valid = np.ascontiguousarray(np.isfinite(by_repeat))
+    filled = np.where(valid, by_repeat, 0.0).astype(np.float64)
+    counted = valid.sum(axis=0) >= 2
     halves = (
         _half_means(filled, valid, _random_order(key, split, responses.shape))
         for split in range(n_splits)
@@ -131,24 +132,27 @@ def top_sites(reliability: Float[np.ndarray, " site"], count: int) -> tuple[int,
 def _random_order(
     key: PRNGKeyArray, split: int, shape: tuple[int, ...]
 ) -> Int[np.ndarray, "image repeat"]:
-    """Rank of every repeat in a random order of its image's repeats."""
+    """Every image's repeats in a random order."""
     n_images, _, n_repeats = shape
     draws = jax.random.uniform(jax.random.fold_in(key, split), (n_images, n_repeats))
-    return np.argsort(np.argsort(np.asarray(draws), axis=-1), axis=-1)
+    return np.argsort(np.asarray(draws), axis=-1, kind="stable")
 
 
 def _half_means(
-    filled: Float[np.ndarray, "image site repeat"],
-    valid: Bool[np.ndarray, "image site repeat"],
+    filled: Float[np.ndarray, "repeat image site"],
+    valid: Bool[np.ndarray, "repeat image site"],
     order: Int[np.ndarray, "image repeat"],
 ) -> tuple[Float[np.ndarray, "image site"], Float[np.ndarray, "image site"]]:
     """Means of the first and the second half of each image's valid repeats."""
-    # Position of a repeat among the valid ones = number of valid repeats before it;
-    # one small matrix product per image instead of a gather (exact in float32).
-    before = (order[:, :, None] < order[:, None, :]).astype(np.float32)
-    position = valid.astype(np.float32) @ before
-    half = (valid.sum(axis=-1) // 2)[..., None]
-    first = valid & (position < half)
-    second = valid & (position >= half) & (position < 2 * half)
+    half = valid.sum(axis=0, dtype=np.int32) // 2
+    first, second = np.zeros((2, *half.shape))
+    before = np.zeros_like(half)  # valid repeats that came earlier in the order
+    image = np.arange(len(order))
+    for repeat in order.T:  # of each image the next one; missing ones add 0
+        values = filled[repeat, image]
+        in_first = before < half
+        first += np.where(in_first, values, 0.0)
+        second += np.where(~in_first & (before < 2 * half), values, 0.0)
+        before += valid[repeat, image]
     size = np.maximum(half, 1)
-    return (filled * first / size).sum(axis=-1), (filled * second / size).sum(axis=-1)
+    return first / size, second / size

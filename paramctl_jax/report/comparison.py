@@ -30,8 +30,7 @@ def encoding_and_control(inputs: ReportInputs, theme: Theme = LIGHT) -> Figure:
     """Draws encoding beside control, and one against the other.
 
     Left, held-out r, and middle, control r, on one scale: a dot per site, a line at the
-    mean, for control a band for its 95 % interval; thin lines join a site across
-    models. Right, the same sites: control over encoding.
+    mean, whiskers and band for 95 % intervals; thin lines join a site across models. Right, the same sites: control over encoding.
 
     Args:
       inputs: the report's data.
@@ -51,6 +50,7 @@ def encoding_and_control(inputs: ReportInputs, theme: Theme = LIGHT) -> Figure:
         right = figure.add_subplot(grid[2])
         _dots(left, inputs, encoding, [nanmean(v) for v in encoding.values()], theme)
         _dots(middle, inputs, control, _control_means(inputs), theme)
+        _whiskers(left, inputs)
         _intervals(middle, inputs)
         _finish_dots(left, middle, inputs, encoding, control)
         _scatter(right, inputs, encoding, control, theme)
@@ -110,6 +110,22 @@ def _dots(
         )  # fmt: skip
 
 
+def _whiskers(axes: Axes, inputs: ReportInputs) -> None:
+    """The bootstrap interval of every site's held-out r."""
+    sites = inputs.sites or inputs.sites_of(inputs.models[0])
+    offsets = _offsets(len(sites))
+    for index, (model, evaluation) in enumerate(inputs.evaluations.items()):
+        interval = dict(zip(evaluation.site_ids, evaluation.r_ci, strict=True))
+        own = set(inputs.sites_of(model))
+        for site, offset in zip(sites, offsets, strict=True):
+            low, high = interval.get(site, (np.nan, np.nan))
+            if site in own and np.isfinite(low) and np.isfinite(high):
+                axes.hlines(
+                    index + offset, low, high, color=model_colour(index), lw=0.9,
+                    alpha=0.45, zorder=2,
+                )  # fmt: skip
+
+
 def _intervals(axes: Axes, inputs: ReportInputs) -> None:
     for index, model in enumerate(inputs.models):
         score = inputs.model_scores.get(model)
@@ -131,7 +147,9 @@ def _finish_dots(
     for index, label in enumerate(left.get_yticklabels()):
         label.set(color=model_colour(index), fontweight="bold", fontsize=9)
     left.set_title("Encoding")
-    left.set_xlabel("r over held-out natural images\ndot: site, line: mean")
+    left.set_xlabel(
+        "r over held-out natural images\ndot: site with 95 % interval, line: mean"
+    )
     middle.set_title("Control")
     middle.set_xlabel(
         "r over target levels\ndot: site, line: mean, band: 95 % interval"

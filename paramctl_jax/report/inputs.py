@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paramctl_jax.encoding import EncodingComparison
 from paramctl_jax.types import (
     ControlScore,
     EncodingEvaluation,
@@ -71,6 +72,9 @@ class ReportInputs:
       ground_truth: what is known about the subject, in one sentence.
       provenance: config hash, versions, commands; nested mappings are flattened.
       notes: warnings and remarks of the stages, in plain words.
+      site_choice: per recorded site ``reliability``, ``ncsnr``, ``ceiling`` (None if
+        undefined) and ``status``: chosen, or why not.
+      encoding_comparisons: paired differences in held-out r, by two models' names.
 
     Raises:
       InputError: where the parts do not belong together.
@@ -88,6 +92,12 @@ class ReportInputs:
     ground_truth: str = ""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
+    site_choice: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    encoding_comparisons: Mapping[tuple[str, str], EncodingComparison] = (
+        dataclasses.field(default_factory=dict)
+    )
 
     def __post_init__(self) -> None:
         """Refuses parts that do not belong together, before anything is drawn."""

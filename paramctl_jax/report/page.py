@@ -25,13 +25,12 @@ from paramctl_jax.report.remarks import (
     remarks,
 )
 from paramctl_jax.report.style import model_colour, number
-from paramctl_jax.report.summary import (
-    FEW,
-    Row,
-    model_rows,
-    p_value,
-    shown_comparisons,
-    site_rows,
+from paramctl_jax.report.summary import Row, model_rows, site_rows
+from paramctl_jax.report.tables import (
+    control_comparisons,
+    encoding_comparisons,
+    seed_table,
+    site_choice,
 )
 
 # Nothing may be fetched, from anywhere: the page works offline by construction.
@@ -138,37 +137,9 @@ def _models_section(
             "scored sites. Control: mean ± SD over sites.",
             "muted small",
         ),
-        _comparisons(inputs),
+        control_comparisons(inputs),
+        encoding_comparisons(inputs),
     )
-
-
-def _comparisons(inputs: ReportInputs) -> str:
-    shown = shown_comparisons(inputs)
-    if not shown:
-        return ""
-    heads = (
-        "models",
-        "difference in control",
-        "95 % CI",
-        "p over seeds",
-        "p over sites",
-    )
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    body = "".join(
-        f'<tr><th scope="row">{escaped(c.a)} − {escaped(c.b)}</th>'
-        f'<td data-value="{c.difference!r}">{number(c.difference, signed=True)}</td>'
-        f"<td>[{number(c.ci[0], signed=True)}, {number(c.ci[1], signed=True)}]</td>"
-        f"<td>{p_value(c.p_seeds, c.p_min_seeds)}</td>"
-        f"<td>{p_value(c.p_sites, c.p_min_sites)}</td></tr>"
-        for c in shown
-    )
-    table = (
-        '<div class="scroll"><table class="numbers">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-    if len(shown) > FEW:
-        table = f"<details><summary>All {len(shown)}</summary>{table}</details>"
-    return f"<h3>Differences between models</h3>{table}"
 
 
 def _stimuli_section(inputs: ReportInputs, uris: dict[str, str]) -> str:
@@ -219,29 +190,9 @@ def _sites_section(inputs: ReportInputs) -> str:
         if rows:
             tables.append(
                 f"<details><summary>{model_label(model, index)}</summary>"
-                f"{rows_table(rows, 'site')}{_seed_table(inputs, model)}</details>"
+                f"{rows_table(rows, 'site')}{seed_table(inputs, model)}</details>"
             )
-    return section("sites", "Site by site", *tables)
-
-
-def _seed_table(inputs: ReportInputs, model: str) -> str:
-    """Correlation of every seed at every site of a model."""
-    scores = {site: inputs.site_score(model, site) for site in inputs.sites_of(model)}
-    known = {site: score for site, score in scores.items() if score is not None}
-    seeds = dict.fromkeys(seed for score in known.values() for seed in score.seeds)
-    if not seeds:
-        return ""
-    head = "".join(f'<th scope="col">{escaped(seed)}</th>' for seed in seeds)
-    body = ""
-    for site, score in known.items():
-        r_of = dict(zip(score.seeds, score.r.tolist(), strict=True))
-        cells = "".join(f"<td>{number(r_of.get(s, float('nan')))}</td>" for s in seeds)
-        body += f'<tr><th scope="row">{escaped(site)}</th>{cells}</tr>'
-    return (
-        '<h4>Control r of every seed</h4><div class="scroll"><table class="numbers">'
-        f'<thead><tr><th scope="col">site</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return section("sites", "Site by site", *tables, site_choice(inputs))
 
 
 def _provenance_section(inputs: ReportInputs) -> str:

@@ -193,9 +193,10 @@ def summary_table(inputs: ReportInputs) -> str:
       >>> from pathlib import Path
       >>> from paramctl_jax.report import ReportInputs
       >>> from paramctl_jax.types import ControlScore, EncodingEvaluation, StimulusSet
-      >>> half = np.asarray([0.5])
+      >>> half, ends = np.asarray([0.5]), np.asarray([[0.4, 0.6]])
       >>> evaluation = EncodingEvaluation(
-      ...     ("v4_07",), half, half / 2, half, half, half, half, ("a",), ("b",)
+      ...     ("v4_07",), half, half / 2, half, half, half, ends, ends, ends, ends,
+      ...     half, half, ("a",), ("b",), half[:, None], half[:, None],
       ... )
       >>> stimuli = StimulusSet(Path("stimuli"), ())
       >>> score = ControlScore({})

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from paramctl_jax.encoding import extract_features, predict_features
+from paramctl_jax.encoding import FeatureBlocks, extract_features, predict_features
 from paramctl_jax.subject.noise import trial_noise
 from paramctl_jax.types import Backbone, EncodingModel, ImageSet, InputError, Recordings
 
@@ -86,7 +86,7 @@ class Subject:
         features = extract_features(
             self.backbone, images, self.readout, progress=progress
         )
-        return predict_features(features, self.weights, self.bias)
+        return predict_features(FeatureBlocks(features), self.weights, self.bias)
 
 
 def subject_of_model(model: EncodingModel, sigma: float = 0.0) -> Subject:

@@ -12,9 +12,11 @@ from paramctl_jax.encoding import (
     DEFAULT_PENALTIES,
     extract_features,
     fit_encoding,
+    fit_readouts,
     load_encoding,
     predict,
     save_encoding,
+    save_split,
 )
 from paramctl_jax.recordings import pearson, valid_sites
 from paramctl_jax.types import InputError
@@ -61,11 +63,11 @@ def test_a_linear_site_is_recovered(backbone, key):
     recordings = linear_recordings(late, images.stimulus_ids, noise=0.2)
     model = fit_encoding(backbone, images, recordings, "late", key=key, progress=False)
     assert (model.evaluation.r > 0.98).all()
-    assert (model.evaluation.loo_r > 0.98).all()
+    assert (model.evaluation.cv_r > 0.98).all()
     np.testing.assert_allclose(model.evaluation.r_normalised, 1, atol=0.02)
     shuffled = dataclasses.replace(recordings, responses=recordings.responses[::-1])
     wrong = fit_encoding(backbone, images, shuffled, "late", key=key, progress=False)
-    assert (wrong.evaluation.loo_r < 0.3).all()
+    assert (wrong.evaluation.cv_r < 0.3).all()
     assert (wrong.evaluation.r < 0.5).all()
 
 
@@ -86,7 +88,7 @@ def test_held_out_images_do_not_touch_the_fit(backbone, images, recordings, fit)
     assert other.evaluation.test_ids == model.evaluation.test_ids
     for name in ("weights", "bias", "penalty"):
         np.testing.assert_array_equal(getattr(other, name), getattr(model, name))
-    np.testing.assert_array_equal(other.evaluation.loo_r, model.evaluation.loo_r)
+    np.testing.assert_array_equal(other.evaluation.cv_r, model.evaluation.cv_r)
     assert (other.evaluation.r2 != model.evaluation.r2).all()
 
 
@@ -96,26 +98,111 @@ def test_rows_are_joined_by_id(images, recordings, fit):
     np.testing.assert_array_equal(fit(shuffled).weights, fit(recordings).weights)
 
 
-def test_unequal_stimuli_need_to_be_asked_for(images, recordings, fit):
+def test_unequal_stimuli_are_never_dropped_in_silence(images, recordings, fit):
     fewer = recordings.select_stimuli(images.stimulus_ids[:50])
-    with pytest.raises(InputError, match="50 recorded stimuli, 60 images"):
-        fit(fewer)
+    for join in ("images", "exact"):
+        with pytest.raises(InputError, match="50 recorded stimuli, 60 images"):
+            fit(fewer, join=join)
     model = fit(fewer, join="common")
     used = model.evaluation.train_ids + model.evaluation.test_ids
     assert set(used) == set(images.stimulus_ids[:50])
+    assert any("10 images without a response" in note for note in model.notes)
     unknown = dataclasses.replace(fewer, stimulus_ids=tuple(f"x{i}" for i in range(50)))
     with pytest.raises(InputError, match="none of 60 images has a response"):
         fit(unknown, join="common")
 
 
+def test_more_recorded_stimuli_than_images_are_counted(backbone, images, recordings):
+    fewer = images.select(images.stimulus_ids[:50])
+    arguments = {"key": jax.random.key(0), "progress": False}
+    model = fit_encoding(backbone, fewer, recordings, "early", **arguments)
+    expected = "10 recorded stimuli without an image were not fitted, first 'im050'"
+    assert expected in model.notes
+    with pytest.raises(InputError, match="60 recorded stimuli, 50 images"):
+        fit_encoding(backbone, fewer, recordings, "early", join="exact", **arguments)
+
+
 def test_shared_features_give_the_same_fit(backbone, images, recordings, fit):
-    features = extract_features(backbone, images, "early", progress=False)
+    features = {"early": extract_features(backbone, images, "early", progress=False)}
     fewer = recordings.select_stimuli(images.stimulus_ids[10:])
     for given, join in ((recordings, "exact"), (fewer, "common")):
         shared = fit(given, features=features, join=join)
         np.testing.assert_array_equal(shared.weights, fit(given, join=join).weights)
     with pytest.raises(InputError, match=r"expected shape \(60, 180\)"):
-        fit(recordings, features=features[:59])
+        fit(recordings, features={"early": features["early"][:59]})
+
+
+def test_stored_features_give_the_same_fit(tmp_path, recordings, fit):
+    plain = fit(recordings)
+    for _ in range(2):  # written, then read
+        stored = fit(recordings, feature_store=tmp_path)
+        np.testing.assert_array_equal(stored.weights, plain.weights)
+        np.testing.assert_array_equal(stored.evaluation.r, plain.evaluation.r)
+
+
+def test_a_stored_split_is_shared(tmp_path, images, recordings, fit):
+    first = fit(recordings)
+    path = tmp_path / "split.json"
+    save_split(path, first.evaluation.train_ids, first.evaluation.test_ids)
+    again = fit(recordings, split=path, key=None)
+    assert again.evaluation.test_ids == first.evaluation.test_ids
+    np.testing.assert_array_equal(again.weights, first.weights)
+
+
+def test_of_several_readouts_one_is_chosen_within_the_training_images(
+    backbone, images, key
+):
+    features = features_by_hand(backbone, images)
+    late = np.sqrt(features.reshape(len(images), 5, -1).mean(axis=-1) + 1)
+    recordings = linear_recordings(late, images.stimulus_ids, noise=0.3)
+    arguments = {"key": key, "progress": False}
+    tried = fit_readouts(backbone, images, recordings, ("early", "late"), **arguments)
+    best = fit_encoding(backbone, images, recordings, ("early", "late"), **arguments)
+    inner = {name: np.median(m.evaluation.cv_r2) for name, m in tried.items()}
+    assert best.readout == max(inner, key=inner.get) == "late"
+    assert tried["early"].evaluation.test_ids == best.evaluation.test_ids
+    assert "late" in best.notes[0]
+    biased = fit_encoding(
+        backbone, images, recordings, ("early", "late"), **arguments,
+        readout_policy="test_argmax",
+    )  # fmt: skip
+    assert "biased" in biased.notes[0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"basis": "pca", "components": 10},
+        {"basis": "srp", "components": 60},
+        {"basis": "spatial_mean"},
+        {"basis": "none"},
+        {"basis": "none", "selection": "gcv"},
+        {"basis": "pca", "selection": "kfold", "n_folds": 4},
+        {"basis": "factorised"},
+        {"basis": "spatial_mean", "regression": "lasso"},
+        {"basis": "spatial_mean", "regression": "sparse_positive"},
+    ],
+    ids=lambda settings: "-".join(str(value) for value in settings.values()),
+)
+def test_every_way_to_fit_is_one_axis_per_site(images, recordings, fit, settings):
+    """The axes predict pixels as the evaluation says, whatever was fitted."""
+    model = fit(recordings, **settings)
+    assert model.weights.shape == (3, 180)
+    assert model.settings["basis"] == settings["basis"]
+    held_out = images.select(model.evaluation.test_ids)
+    np.testing.assert_allclose(
+        predict(model, held_out), model.evaluation.predicted, atol=1e-4
+    )
+    assert np.isfinite(model.evaluation.cv_r).all()
+    if settings.get("regression") == "sparse_positive":
+        assert (model.weights >= 0).all()
+
+
+def test_a_basis_that_saw_the_held_out_images_says_so(recordings, fit):
+    honest = fit(recordings, components=10)
+    leaky = fit(recordings, components=10, basis_images="all")
+    assert any("held-out images too" in note for note in leaky.notes)
+    assert not np.array_equal(honest.weights, leaky.weights)
 
 
 def test_named_test_images_are_held_out(images, recordings, fit):
@@ -150,7 +237,7 @@ def test_everything_may_be_fitted_with_nothing_held_out(recordings, fit):
     model = fit(recordings, test_fraction=0.0)
     assert len(model.evaluation.train_ids) == 60
     assert np.isnan(model.evaluation.r).all()
-    assert np.isfinite(model.evaluation.loo_r).all()
+    assert np.isfinite(model.evaluation.cv_r).all()
 
 
 def test_notes_name_penalties_at_the_edge_and_missing_components(recordings, fit):
@@ -174,12 +261,37 @@ def test_a_site_that_cannot_be_fitted_is_named(recordings, fit, spoil, reason):
     assert valid_sites(recordings)[0] == ("s0", "s2")
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"basis": "pca", "regression": "sparse_positive"}, "sign means something"),
+        ({"basis": "factorised", "regression": "lasso"}, "fitted by ridge"),
+        ({"basis": "none", "components": 5}, "keeps all"),
+        ({"selection": "lop"}, "did you mean 'loo'"),
+        ({"n_folds": 1}, "expected at least 2"),
+        ({"readout_policy": "best"}, "inner_cv, test_argmax"),
+        ({"basis": "sae"}, "did you mean|valid"),
+    ],
+)
+def test_choices_that_mean_nothing_are_refused(recordings, fit, settings, expected):
+    with pytest.raises(InputError, match=expected):
+        fit(recordings, **settings)
+
+
+def test_an_image_without_any_response_is_named(recordings, fit):
+    recordings.responses[7] = np.nan
+    with pytest.raises(InputError, match=r"1 of 60 images .* 'im007'"):
+        fit(recordings)
+
+
 def test_a_constant_site_and_wrong_names_are_refused(recordings, fit):
     with pytest.raises(InputError, match="early, late"):
         fit(recordings, "layer9")
-    with pytest.raises(InputError, match="one of pca, none"):
+    with pytest.raises(InputError, match=r"basis 'ica'.*pca, srp"):
         fit(recordings, basis="ica")
-    with pytest.raises(InputError, match="one of exact, common"):
+    with pytest.raises(
+        InputError, match=r"join 'inner'.*images, exact"
+    ):
         fit(recordings, join="inner")
     recordings.responses[:, 2] = 0.1
     with pytest.raises(InputError, match="'s2': the same response to every image"):
@@ -192,7 +304,9 @@ def test_a_saved_model_is_the_same_model(tmp_path, backbone, images, recordings,
     save_encoding(path, model)
     loaded = load_encoding(path, backbone)
     for field in dataclasses.fields(model):
-        if field.name not in ("backbone", "evaluation"):
+        if field.name == "settings":
+            assert loaded.settings == model.settings
+        elif field.name not in ("backbone", "evaluation"):
             np.testing.assert_array_equal(
                 getattr(loaded, field.name), getattr(model, field.name)
             )

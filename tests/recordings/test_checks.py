@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from paramctl_jax.recordings import (
-    check_match,
-    noise_ceiling,
-    summarise_sites,
-    valid_sites,
-)
+from paramctl_jax.recordings.ceiling import noise_ceiling
+from paramctl_jax.recordings.checks import check_match, summarise_sites, valid_sites
+from paramctl_jax.recordings.reliability import split_half_correlations
 from paramctl_jax.types import ImageSet, InputError, Recordings
 
 
@@ -40,6 +37,12 @@ def test_differing_stimuli_are_counted_and_named(shown, answered, parts):
     assert all(part in str(caught.value) for part in parts)
 
 
+def test_an_image_without_responses_does_not_make_sites_invalid():
+    recordings = recorded("abcdefghij", n_sites=3)
+    recordings.responses[4] = np.nan
+    assert valid_sites(recordings) == (("s0", "s1", "s2"), {})
+
+
 def test_unusable_sites_are_excluded_with_their_reason():
     recordings = recorded("abcdefghij", n_sites=7)
     responses = recordings.responses
@@ -64,11 +67,14 @@ def test_summary_tells_quality_and_exclusion(key):
     recordings.responses[0, 1] = np.nan
     summary = summarise_sites(recordings, key, n_splits=5)
     assert list(summary.excluded) == ["s1"]
-    for values in (summary.reliability, summary.ncsnr, summary.ceiling):
+    for values in (summary.reliability, summary.ncsnr, summary.ceiling, summary.half_r):
         np.testing.assert_array_equal(np.isnan(values), [False, True, False])
     np.testing.assert_array_equal(
         summary.ceiling[[0, 2]], noise_ceiling(recordings.responses)[[0, 2]]
     )
+    halves = split_half_correlations(recordings.responses, key, 5)[:, [0, 2]]
+    np.testing.assert_array_equal(summary.half_r[[0, 2]], halves.mean(axis=0))
+    assert (summary.half_r[[0, 2]] < summary.reliability[[0, 2]]).all()
     lines = str(summary).splitlines()
     assert len(lines) == 4
     assert "excluded: no valid response" in lines[2]

@@ -5,8 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from paramctl_jax.recordings import load_recordings, save_recordings
-from paramctl_jax.types import InputError, Recordings
+from paramctl_jax.recordings.files import (
+    READERS,
+    load_recordings,
+    load_trials,
+    read_file,
+    save_recordings,
+)
+from paramctl_jax.types import InputError, Recordings, Trials
 
 
 @pytest.fixture
@@ -106,7 +112,7 @@ def test_a_flipped_byte_is_refused(tmp_path, recordings):
 
 
 def test_wrong_files_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"unknown suffix '.xyz'.*one of .npz"):
+    with pytest.raises(InputError, match=r"unknown suffix '.xyz'.*one of .csv, .h5"):
         load_recordings(tmp_path / "day1.xyz")
     with pytest.raises(InputError, match="found nothing"):
         load_recordings(tmp_path / "absent.npz")
@@ -126,3 +132,77 @@ def test_objects_are_never_written(tmp_path, recordings):
             tmp_path / "x.npz", dataclasses.replace(recordings, site_meta=meta)
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def trials_file(tmp_path):
+    """Five trials of three images at two sites."""
+    path = tmp_path / "trials.npz"
+    np.savez(
+        path,
+        responses=np.arange(10.0).reshape(5, 2),
+        stimulus_ids=["b", "a", "b", "c", "b"],
+        site_ids=["s0", "s1"],
+        session_ids=["d1", "d1", "d1", "d2", "d2"],
+        units="spikes/s",
+    )
+    return path
+
+
+def test_trials_are_grouped_by_stimulus_or_kept(trials_file):
+    trials = load_trials(trials_file)
+    assert isinstance(trials, Trials)
+    assert trials.session_ids == ("d1", "d1", "d1", "d2", "d2")
+    np.testing.assert_array_equal(trials.responses, np.arange(10.0).reshape(5, 2))
+    grouped = load_recordings(trials_file)
+    assert (grouped.stimulus_ids, grouped.units) == (("b", "a", "c"), "spikes/s")
+    nan = np.nan
+    expected = [[0, 4, 8], [1, 5, 9]], [[2, nan, nan], [3, nan, nan]]
+    np.testing.assert_array_equal(grouped.responses[:2], expected)
+    assert type(read_file(trials_file)) is Trials
+
+
+def test_repeats_cannot_become_trials_again(tmp_path, recordings):
+    path = tmp_path / "day1.npz"
+    save_recordings(path, recordings)
+    assert type(read_file(path)) is Recordings
+    with pytest.raises(InputError, match=r"single trials.*\(4, 3, 2\)") as caught:
+        load_trials(path)
+    assert "day1.npz" in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", sorted(READERS))
+def test_every_reader_names_a_missing_and_a_foreign_file(tmp_path, suffix):
+    path = tmp_path / f"day1{suffix}"
+    with pytest.raises(InputError, match=f"day1{suffix}: .*found nothing"):
+        load_recordings(path)
+    path.write_bytes(b"\x00\xff<html>no such page</html>" * 20)
+    with pytest.raises(InputError, match=f"day1{suffix}") as caught:
+        load_recordings(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("x.nwb", "window", "did you mean 'window_ms'.*stimulus, onset"),
+        ("x.nc", "bin", "unknown option of read_netcdf 'bin'.*time_bin"),
+        ("x.h5", "subjet", "did you mean 'subject'"),
+        ("x.hdf5", "subjet", "did you mean 'subject'"),
+        ("X.NWB", "windows", "unknown option of read_nwb 'windows'"),
+        ("x.npz", "axis", "unknown option of read_npz 'axis'"),
+    ],
+)
+def test_unknown_options_list_those_of_the_reader(tmp_path, name, option, message):
+    for load in (load_recordings, load_trials):
+        with pytest.raises(InputError, match=message) as caught:
+            load(tmp_path / name, **{option: 1})
+        assert name in str(caught.value)
+
+
+def test_options_reach_the_reader(tmp_path):
+    path = tmp_path / "day1.csv"
+    path.write_text("image,site_id,response\na,s0,1\nb,s0,2\na,s0,3\n")
+    loaded = load_recordings(path, stimulus="image")
+    assert loaded.stimulus_ids == ("a", "b")
+    np.testing.assert_array_equal(loaded.responses, [[[1, 3]], [[2, np.nan]]])

@@ -1,16 +1,16 @@
 """Split halves and ceilings against enumeration, closed forms and known values."""
 
 import itertools
+import statistics
 
 import jax
 import numpy as np
 import pytest
 from scipy import stats
 
-from paramctl_jax.recordings import (
-    ncsnr,
-    noise_ceiling,
-    pearson,
+from paramctl_jax.recordings.ceiling import ncsnr, noise_ceiling
+from paramctl_jax.recordings.correlation import pearson
+from paramctl_jax.recordings.reliability import (
     spearman_brown,
     split_half_correlations,
     split_half_reliability,
@@ -41,7 +41,7 @@ def all_half_correlations(responses):
     for choice in itertools.product(*options):
         a, b = np.array(choice).T
         used = np.isfinite(a)
-        values.append(stats.pearsonr(a[used], b[used]).statistic)
+        values.append(np.corrcoef(a[used], b[used])[0, 1])
     return np.array(values)
 
 
@@ -51,31 +51,83 @@ def test_every_halving_is_one_of_the_possible_ones(key, missing):
     for where in missing:
         responses[where] = np.nan
     possible = all_half_correlations(responses[:, 0])
-    found = split_half_correlations(responses, key, n_splits=2000)[:, 0]
+    found = split_half_correlations(responses, key, n_splits=800)[:, 0]
     nearest = np.abs(found[:, None] - possible[None]).min(axis=1)
     assert nearest.max() < 1e-12
     assert found.mean() == pytest.approx(possible.mean(), abs=0.05)
-    assert len(np.unique(found.round(9))) > 0.8 * len(np.unique(possible.round(9)))
+    assert len(np.unique(found.round(9))) > 0.6 * len(np.unique(possible.round(9)))
 
 
 def test_two_repeats_of_one_order_are_the_columns_correlation(key):
     # With a common offset between repeats every halving is a swap per image.
     responses = simulate(40, 2, [2.0])
     found = split_half_correlations(responses, key, n_splits=50)[:, 0]
-    column_r = stats.pearsonr(responses[:, 0, 0], responses[:, 0, 1]).statistic
+    column_r = stats.pearsonr(responses[:, 0, 0], responses[:, 0, 1])[0]
     assert found.mean() == pytest.approx(column_r, abs=0.02)
     assert found.std() > 0
 
 
 @pytest.mark.parametrize("snr", [0.3, 0.8, 1.5])
 def test_known_signal_to_noise_is_recovered(key, snr):
-    # K14, with fewer images and correspondingly many sites to average over.
-    responses = simulate(400, 8, [snr] * 40)
+    # K14, the mean of 40 sites: at N = 800 one site alone is off by up to .05.
+    responses = simulate(800, 8, [snr] * 40)
     expected = snr**2 / (snr**2 + 1 / 8)
     assert ncsnr(responses).mean() == pytest.approx(snr, abs=0.01)
-    assert (noise_ceiling(responses) ** 2).mean() == pytest.approx(expected, abs=0.01)
+    ceiling = noise_ceiling(responses)
+    assert (ceiling**2).mean() == pytest.approx(expected, abs=0.01)
     reliability = split_half_reliability(responses, key, n_splits=20)
     assert reliability.mean() == pytest.approx(expected, abs=0.01)
+    # The identity SB = NC_R2 holds site by site, up to the halvings drawn.
+    assert np.abs(reliability - ceiling**2).max() < 0.02
+
+
+def ragged():
+    """Twelve images, three sites, one to five repeats, missing ones anywhere."""
+    responses = simulate(12, 5, [0.7, 1.0, 2.0], seed=4)
+    missing = np.random.default_rng(5).random(responses.shape) < 0.3
+    missing[..., 2] = False
+    missing[3] = [[True, True, False, True, True]] * 3
+    return np.where(missing, np.nan, responses)
+
+
+def test_ragged_ncsnr_and_ceiling_by_plain_loops():
+    responses = ragged()
+    for site in range(3):
+        repeats = [[v for v in row if v == v] for row in responses[:, site].tolist()]
+        assert {1, 5} <= {len(row) for row in repeats} or site
+        noise = statistics.mean(
+            statistics.variance(row) for row in repeats if len(row) > 1
+        )
+        inverse = statistics.mean(1 / len(row) for row in repeats)
+        total = statistics.variance([statistics.mean(row) for row in repeats])
+        squared = max(total - noise * inverse, 0.0) / noise
+        assert ncsnr(responses)[site] == pytest.approx(squared**0.5, rel=1e-12)
+        assert noise_ceiling(responses)[site] == pytest.approx(
+            (squared / (squared + inverse)) ** 0.5, rel=1e-12
+        )
+
+
+def test_ragged_split_halves_by_plain_loops(key):
+    responses = ragged()
+    expected = np.empty((4, 3))
+    for split, site in np.ndindex(*expected.shape):
+        draws = jax.random.uniform(jax.random.fold_in(key, split), (12, 5)).tolist()
+        halves = []
+        for row, draw in zip(responses[:, site].tolist(), draws, strict=True):
+            drawn = [v for _, v in sorted(zip(draw, row, strict=True)) if v == v]
+            size = len(drawn) // 2
+            if size:
+                parts = drawn[:size], drawn[size : 2 * size]
+                halves.append([statistics.mean(part) for part in parts])
+        first, second = zip(*halves, strict=True)
+        expected[split, site] = statistics.correlation(first, second)
+    found = split_half_correlations(responses, key, 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    corrected = 2 * expected / (1 + expected)
+    assert (expected > -0.5).all()
+    np.testing.assert_allclose(
+        split_half_reliability(responses, key, 4), corrected.mean(axis=0), rtol=1e-10
+    )
 
 
 def test_a_sites_value_does_not_depend_on_other_sites(key):
@@ -155,15 +207,13 @@ def test_edges_of_the_ceiling(responses, snr, ceiling):
 def test_pearson_equals_scipy_and_is_undefined_where_it_must_be():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 11, 3))
-    expected = [stats.pearsonr(a[:, i], b[:, i]).statistic for i in range(3)]
-    np.testing.assert_allclose(pearson(a, b), expected, rtol=1e-12)
+    expected = [stats.pearsonr(a[:, i], b[:, i])[0] for i in range(3)]
+    np.testing.assert_allclose(pearson(a, b), np.array(expected), rtol=1e-12)
     assert np.isnan(pearson(a[:2], b[:2])).all()
     assert np.isnan(pearson(np.full((11, 3), 0.1), b)).all()
     mask = rng.random((11, 3)) < 0.7
-    masked = [
-        stats.pearsonr(a[mask[:, i], i], b[mask[:, i], i]).statistic for i in range(3)
-    ]
-    np.testing.assert_allclose(pearson(a, b, mask), masked, rtol=1e-12)
+    masked = [stats.pearsonr(a[mask[:, i], i], b[mask[:, i], i])[0] for i in range(3)]
+    np.testing.assert_allclose(pearson(a, b, mask), np.array(masked), rtol=1e-12)
 
 
 def test_top_sites_orders_and_never_ranks_nan():

@@ -8,12 +8,12 @@ from paramctl_jax.report import ReportInputs
 from paramctl_jax.types import (
     Comparison,
     ControlScore,
-    EncodingEvaluation,
     ModelScore,
     SiteScore,
     Stimulus,
     StimulusSet,
 )
+from tests.evaluations import evaluation_of
 
 MODELS = {"robust": 0.9, "standard": 0.35}  # name: gain of recorded on predicted
 UNITS = "z"
@@ -81,9 +81,10 @@ def make_evaluation(sites, rng):
     count = len(sites)
     r = rng.uniform(0.55, 0.8, count)
     ceiling = rng.uniform(0.85, 0.95, count)
-    return EncodingEvaluation(
-        tuple(sites), r, r**2, ceiling, r / ceiling, (r / ceiling) ** 2, r,
-        tuple(f"a{i}" for i in range(80)), tuple(f"b{i}" for i in range(20)),
+    return evaluation_of(
+        sites, (f"a{i}" for i in range(80)), tuple(f"b{i}" for i in range(20)),
+        r=r, r2=r**2, ceiling=ceiling, r_normalised=r / ceiling, cv_r=r,
+        r2_normalised=(r / ceiling) ** 2, r_ci=np.stack([r - 0.1, r + 0.06], axis=-1),
     )  # fmt: skip
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from paramctl_jax.types import (
     Backbone,
-    EncodingEvaluation,
     EncodingModel,
     ImageSet,
     Network,
     Sweep,
 )
+from tests.evaluations import evaluation_of
 
 SITES = ("site_a", "site_b")
 SEEDS = ("ant_0001", "bee_0002", "cat_0003")
@@ -28,8 +28,7 @@ def hand_predict(model: EncodingModel, images: ImageSet) -> np.ndarray:
 
 def make_model(name: str = "small") -> EncodingModel:
     sites = ("site_x", *SITES)
-    nan = np.full(3, np.nan)
-    evaluation = EncodingEvaluation(sites, nan, nan, nan, nan, nan, nan, (), ())
+    evaluation = evaluation_of(sites)
     network = Network(SimpleNamespace(), 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     backbone = Backbone(name, network, {}, {"layer": (8, 8, 3)})
     return EncodingModel(

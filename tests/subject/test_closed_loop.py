@@ -12,7 +12,8 @@ from paramctl_jax.data import load_photographs
 from paramctl_jax.encoding import predict
 from paramctl_jax.stimuli import load_stimuli, save_stimuli, stimulus_images
 from paramctl_jax.subject import linear_subject, subject_of_model
-from paramctl_jax.types import EncodingEvaluation, EncodingModel, InputError, Sweep
+from paramctl_jax.types import EncodingModel, InputError, Sweep
+from tests.evaluations import evaluation_of
 
 READOUT = "layer1.0"
 
@@ -46,7 +47,6 @@ def subject(backbone, photographs):
 
 @pytest.fixture(scope="module")
 def model(backbone, subject):
-    nan = np.full(3, np.nan)
     names = subject.site_ids
     return EncodingModel(
         backbone=backbone,
@@ -55,7 +55,7 @@ def model(backbone, subject):
         weights=subject.weights,
         bias=subject.bias,
         penalty=np.ones(3),
-        evaluation=EncodingEvaluation(names, nan, nan, nan, nan, nan, nan, (), ()),
+        evaluation=evaluation_of(names),
     )
 
 

@@ -7,12 +7,12 @@ import pytest
 from paramctl_jax.subject import Subject, linear_subject, subject_of_model
 from paramctl_jax.types import (
     Backbone,
-    EncodingEvaluation,
     EncodingModel,
     ImageSet,
     InputError,
     Network,
 )
+from tests.evaluations import evaluation_of
 
 N_IMAGES, SIDE = 60, 4
 NETWORK = Network(None, SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -131,8 +131,7 @@ def test_recordings_are_keyed_by_stimulus(subject, images, key):
 
 
 def _model(weights, bias):
-    nan = np.full(2, np.nan)
-    evaluation = EncodingEvaluation(("a", "b"), nan, nan, nan, nan, nan, nan, (), ())
+    evaluation = evaluation_of(("a", "b"))
     return EncodingModel(
         backbone=BACKBONE,
         readout="pixels",

@@ -7,7 +7,8 @@ import pytest
 from paramctl_jax.encoding import predict
 from paramctl_jax.synthesis import accentuate, engine
 from paramctl_jax.synthesis.accentuate import HIT, MAX_STEPS, NONFINITE
-from paramctl_jax.types import EncodingEvaluation, EncodingModel, InputError
+from paramctl_jax.types import EncodingModel, InputError
+from tests.evaluations import evaluation_of
 
 SEEDS = ("elephant_0006", "lotus_0005", "rooster_0003")
 READOUT = "layer2.0"
@@ -20,7 +21,7 @@ def model(tiny_backbone, photographs):
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(2, height * width * channel)).astype(np.float32)
     nan = np.full(2, np.nan)
-    evaluation = EncodingEvaluation(("a", "b"), *[nan] * 6, ("ant_0001",), ())
+    evaluation = evaluation_of(("a", "b"), ("ant_0001",))
     model = EncodingModel(
         tiny_backbone, READOUT, ("a", "b"), weights, np.zeros(2), nan, evaluation
     )

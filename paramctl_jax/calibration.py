@@ -1,0 +1,186 @@
+"""Natural images and their responses, ready for the fit: what, of whom, and why not.
+
+    trials -> responses -> exclusions -> split -> most reliable sites
+
+Everything that is left out on the way has a reason, in ``encoding/`` and the report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from paramctl_jax import artifacts
+from paramctl_jax.encoding import EncodingSettings, load_split, save_split, split_ids
+from paramctl_jax.experiment import Run, recordings_file
+from paramctl_jax.recordings import (
+    Exclusions,
+    SiteChoice,
+    choose_sites,
+    find_exclusions,
+    load_recordings,
+    load_trials,
+    responses_from_trials,
+    without,
+)
+from paramctl_jax.recordings.exclusions import listed
+from paramctl_jax.types import ImageSet, InputError, Recordings
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What the encoding models are fitted on.
+
+    Attributes:
+      images: natural images that were recorded, without the seed images.
+      recordings: of these images, at every usable site.
+      split: training and held-out natural images, those that cannot be used included.
+      exclusions: sites and images that cannot be used, with reasons.
+    """
+
+    images: ImageSet
+    recordings: Recordings
+    split: tuple[tuple[str, ...], tuple[str, ...]]
+    exclusions: Exclusions
+
+    @property
+    def test_ids(self) -> tuple[str, ...]:
+        """The images held out from every fit."""
+        usable = set(self.images.stimulus_ids)
+        return tuple(name for name in self.split[1] if name in usable)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out or changed, in plain words."""
+        unreadable = self.images.left_out
+        lines = []
+        if unreadable:
+            lines.append(
+                f"{len(unreadable)} images could not be read: {listed(unreadable)}"
+            )
+        return [*lines, *self.recordings.notes]
+
+
+def calibrate(run: Run) -> Calibration:
+    """Reads day 1, leaves out what cannot be used, and fixes the held-out images.
+
+    The split is drawn over the natural images by name, from the run's key; once stored
+    in ``encoding/split.json`` it is that one: every model, and every later command, is
+    evaluated on the same images.
+
+    Raises:
+      InputError: images without a response, or a stored split of other images.
+    """
+    natural = run.images.drop(run.seeds)
+    split = _split(run, natural)
+    recorded = _of_images(responses_of(run, "day1", anchors=split[0]), natural, run)
+    exclusions = find_exclusions(recorded)
+    usable = without(recorded, exclusions)
+    return Calibration(
+        images=natural.select(usable.stimulus_ids),
+        recordings=usable,
+        split=split,
+        exclusions=exclusions,
+    )
+
+
+def _split(run: Run, natural: ImageSet) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Training and held-out ids: of the settings' file, of this run's, or drawn."""
+    settings = run.config["encoding"]
+    stored = run.workdir / "encoding" / "split.json"
+    if settings.get("split") or stored.exists():
+        return load_split(settings.get("split") or stored, natural.stimulus_ids)
+    return split_ids(natural.stimulus_ids, _fraction(run), run.key("split"))
+
+
+def _fraction(run: Run) -> float:
+    return run.config["encoding"].get("test_fraction", EncodingSettings.test_fraction)
+
+
+def responses_of(run: Run, day: str, anchors: tuple[str, ...]) -> Recordings:
+    """Responses of one day as the settings ask for them: as recorded, or z-scored.
+
+    Args:
+      run: whose ``recordings.trials`` says how trials become responses; None takes
+        them as they are.
+      day: ``"day1"`` or ``"day2"``.
+      anchors: training images, on whose trials each session is z-scored.
+    """
+    settings = run.config["recordings"]
+    path, options = recordings_file(run, day), settings.get("reader") or {}
+    if settings.get("trials") is None:
+        return load_recordings(path, **options)
+    trials = load_trials(path, **options)
+    return responses_from_trials(trials, anchors=anchors, **settings["trials"])
+
+
+def best_sites(run: Run, calibration: Calibration) -> Recordings:
+    """The sites that the settings ask for.
+
+    Leaves ``encoding/``: the split, what was excluded, and why each site was chosen or
+    not.
+
+    Raises:
+      InputError: fewer usable sites than asked for; nothing was written.
+    """
+    choice = choose_sites(
+        calibration.recordings, run.key("reliability"), **run.config["sites"]
+    )
+    folder = run.workdir / "encoding"
+    about = {"test_fraction": _fraction(run), "seed": run.config["seed"]}
+    save_split(folder / "split.json", *calibration.split, about=about)
+    excluded = calibration.exclusions
+    images = {**calibration.images.left_out, **excluded.stimuli}
+    artifacts.write_json(
+        folder / "exclusions.json", {"sites": excluded.sites, "images": images}
+    )
+    artifacts.write_json(folder / "sites.json", _site_entries(choice, excluded))
+    return calibration.recordings.select_sites(choice.site_ids)
+
+
+def _of_images(recorded: Recordings, natural: ImageSet, run: Run) -> Recordings:
+    """Recordings without the seed images, and with a response to every natural image.
+
+    Raises:
+      InputError: images without a response, unless the join is ``"common"``.
+    """
+    join = run.config["encoding"].get("join", EncodingSettings.join)
+    wanted = set(natural.stimulus_ids) | set(run.seeds.stimulus_ids)
+    known = set(recorded.stimulus_ids)
+    missing = [name for name in natural.stimulus_ids if name not in known]
+    extra = [name for name in recorded.stimulus_ids if name not in wanted]
+    problem = (missing and join != "common") or (extra and join == "exact")
+    if problem or len(missing) == len(natural):
+        raise InputError(
+            f"{recordings_file(run, 'day1')}: {len(missing)} of {len(natural)} images "
+            f"have no response (first {missing[:3]}), {len(extra)} recorded stimuli "
+            f"have no image (first {extra[:3]}); correct the ids, or give "
+            "--config.encoding.join=common to fit on those that both have"
+        )
+    notes = [
+        f"{len(ids)} {what} left out, first {ids[0]!r}"
+        for what, ids in (
+            ("images without a response", missing),
+            ("recorded stimuli without an image", extra),
+        )
+        if ids
+    ]
+    kept = [name for name in natural.stimulus_ids if name in known]
+    chosen = recorded.select_stimuli(kept)
+    return dataclasses.replace(chosen, notes=(*chosen.notes, *notes))
+
+
+def _site_entries(choice: SiteChoice, exclusions: Exclusions) -> dict[str, Any]:
+    """Every recorded site: its numbers, and whether or why not it was chosen."""
+    names, summary = ("reliability", "ncsnr", "ceiling"), choice.summary
+    entries = {
+        site: {**dict.fromkeys(names), "status": reason}
+        for site, reason in exclusions.sites.items()
+    }
+    for index, site in enumerate(summary.site_ids):
+        values = {name: float(getattr(summary, name)[index]) for name in names}
+        numbers = {k: v if np.isfinite(v) else None for k, v in values.items()}
+        entries[site] = {**numbers, "status": choice.status[site]}
+    return entries

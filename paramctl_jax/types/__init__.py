@@ -1,0 +1,60 @@
+"""Records that cross stages: what one stage writes and the next one reads.
+
+Every record is a frozen dataclass of plain arrays. Measured data has the axes
+``[image, site, repeat]`` (NaN for a missing repeat), designed sweeps have
+``[site, seed, level]``, images are ``[..., height, width, channel]`` and sRGB.
+Statistics live in float64 numpy; only `Backbone.variables` and the encoding axes
+travel into compiled programs, always as arguments.
+"""
+
+from paramctl_jax.types.encoding import (
+    Backbone,
+    EncodingEvaluation,
+    EncodingModel,
+    Network,
+)
+from paramctl_jax.types.errors import (
+    CheckpointError,
+    InputError,
+    indices_of,
+    unknown,
+)
+from paramctl_jax.types.images import (
+    ImageSet,
+)
+from paramctl_jax.types.recordings import (
+    Recordings,
+    Trials,
+)
+from paramctl_jax.types.scoring import (
+    Comparison,
+    ControlScore,
+    ModelScore,
+    SiteScore,
+)
+from paramctl_jax.types.synthesis import (
+    Stimulus,
+    StimulusSet,
+    Sweep,
+)
+
+__all__ = [
+    "Backbone",
+    "CheckpointError",
+    "Comparison",
+    "ControlScore",
+    "EncodingEvaluation",
+    "EncodingModel",
+    "ImageSet",
+    "InputError",
+    "ModelScore",
+    "Network",
+    "Recordings",
+    "SiteScore",
+    "Stimulus",
+    "StimulusSet",
+    "Sweep",
+    "Trials",
+    "indices_of",
+    "unknown",
+]
