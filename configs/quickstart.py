@@ -16,7 +16,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0
     config.models = ("small_standard", "small_robust")
 
-    # load_images: "bundled", or a folder or archive; size None keeps theirs.
+    # load_images: "bundled", or a folder, archive, NSD file or tfds:NAME; size None
+    # keeps theirs.
     config.images = {"source": "bundled", "size": 112}
     # Stimulus ids of the seed images; held out from the fit.
     config.seeds = ("elephant_0006", "kangaroo_0003", "lotus_0005", "rooster_0003")
@@ -31,11 +32,13 @@ def get_config() -> ml_collections.ConfigDict:
         "components": 30,
         "ncsnr": (0.3, 1.2),
     }
-    config.recordings = {"day1": "", "day2": ""}
+    # load_recordings(FILE, **reader), any format of docs/formats.md; trials = {} also
+    # cleans and z-scores single trials (responses_from_trials), None takes the file's.
+    config.recordings = {"day1": "", "day2": "", "reader": {}, "trials": None}
     config.presentation = {"day1_repeats": 8, "day2_repeats": 4}
 
-    # top_sites, fit_encoding, target_levels
-    config.sites = {"count": 4}
+    # choose_sites, fit_encoding (of several readouts the best is chosen), target_levels
+    config.sites = {"count": 4, "measure": "reliability"}
     config.encoding = {
         "readout": "layer4.0",
         "basis": "pca",

@@ -21,9 +21,9 @@ import jax
 from absl import flags
 
 from launch import _main
-from paramctl_jax.images import load_images
+from paramctl_jax.images import duplicate_images, load_images
 from paramctl_jax.recordings import checks, describe, exclusions, files, trials
-from paramctl_jax.types import InputError, Trials
+from paramctl_jax.types import ImageSet, InputError, Trials
 
 _RECORDINGS = flags.DEFINE_string("recordings", None, "Recordings file.")
 _IMAGES = flags.DEFINE_string("images", None, "Folder or archive of the images.")
@@ -49,9 +49,20 @@ def main(argv: Sequence[str]) -> None:
     summary = checks.summarise_sites(grouped, jax.random.key(0))
     print(f"\n{describe.describe_sites(summary, _ALL_SITES.value)}", flush=True)
     if _IMAGES.value:
-        images = load_images(_IMAGES.value, THUMBNAIL)
+        images = _images(_IMAGES.value, grouped.stimulus_ids)
         match = describe.describe_match(grouped.stimulus_ids, images.stimulus_ids)
         print(f"\n{_IMAGES.value}: {len(images)} images\n{match}")
+        for name, reason in images.left_out.items():
+            print(f"unreadable {name}: {reason}")
+        for ids in duplicate_images(images):
+            print(f"equal at {THUMBNAIL} pixels: {', '.join(ids)}")
+
+
+def _images(source: str, recorded: Sequence[str]) -> ImageSet:
+    """Images of the source; of NSD's 73,000 only those that were recorded."""
+    nsd = source.lower().endswith((".h5", ".hdf5"))
+    ids = tuple(recorded) if nsd else None
+    return load_images(source, THUMBNAIL, ids=ids, unreadable="skip", progress=True)
 
 
 def _options(path: str, given: Sequence[str]) -> dict[str, Any]:

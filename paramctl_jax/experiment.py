@@ -24,7 +24,11 @@ from paramctl_jax.encoding import (
 )
 from paramctl_jax.images import load_images
 from paramctl_jax.lanes import named_key
-from paramctl_jax.recordings import choose_sites, load_recordings
+from paramctl_jax.recordings import (
+    choose_sites,
+    load_recordings,
+    responses_from_trials,
+)
 from paramctl_jax.stimuli import load_stimuli
 from paramctl_jax.subject import Subject, linear_subject
 from paramctl_jax.synthesis import Settings, accentuate
@@ -187,17 +191,21 @@ def _check_settings(config: Mapping[str, Any]) -> None:
     """Every section must fit its call; said before the first long stage."""
     calls = {
         "encoding": fit_encoding,
+        "images": load_images,
         "sites": choose_sites,
         "levels": target_levels,
         "scoring": scoring.control_score,
         "synthesis": accentuate,
     }
     records = {"encoding": EncodingSettings, "synthesis": Settings}
-    for section, function in calls.items():
+    sections = {section: (config[section], call) for section, call in calls.items()}
+    trials = config["recordings"].get("trials") or {}
+    sections["recordings.trials"] = (trials, responses_from_trials)
+    for section, (settings, function) in sections.items():
         known = set(inspect.signature(function).parameters)
         if section in records:
             known |= {field.name for field in dataclasses.fields(records[section])}
-        for name in config[section]:
+        for name in settings:
             if name not in known:
                 raise unknown(name, sorted(known), f"setting in config.{section}")
     for section, record in records.items():

@@ -31,6 +31,11 @@ class FeatureBlocks:
         count = len(self.array) if self.rows is None else len(self.rows)
         return count, self.array.shape[1]
 
+    @property
+    def row_ids(self) -> Int[np.ndarray, " row"]:
+        """Rows of `array` that the wanted images are."""
+        return np.arange(len(self.array)) if self.rows is None else self.rows
+
     def __len__(self) -> int:
         return self.shape[0]
 

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from paramctl_jax.encoding.blocks import FeatureBlocks
 from paramctl_jax.encoding.gram import feature_mean
 from paramctl_jax.encoding.pca import leading_modes
+from paramctl_jax.types import InputError
 
 MAX_CHANNELS = 128
 """Channel modes at most: a site's fit takes milliseconds per step."""
@@ -57,6 +58,9 @@ def compress(features: FeatureBlocks, shape: tuple[int, int, int]) -> Compressed
       Float64; nothing is lost of up to 128 channels and 196 positions. In memory at
       once: the tensor, and the features of a few images.
 
+    Raises:
+      InputError: values that are not finite, or equal features of all images.
+
     Example:
       >>> import numpy as np
       >>> small = compress(FeatureBlocks(np.arange(12.0).reshape(2, 6)), (1, 2, 3))
@@ -85,7 +89,12 @@ def compress(features: FeatureBlocks, shape: tuple[int, int, int]) -> Compressed
         tensor[rows] = channels.T @ x @ positions
         total += np.sum((x - mean) ** 2)
         kept += np.sum((tensor[rows] - channels.T @ mean @ positions) ** 2)
-    return Compressed(tensor, channels, positions, _notes(tensor, shape, kept, total))
+    if total == 0:
+        raise InputError(
+            f"factorised: the features of all {len(features)} training images are "
+            "equal; expected a readout that responds to the images"
+        )
+    return Compressed(tensor, channels, positions, _notes(tensor, shape, kept / total))
 
 
 def _images(
@@ -102,13 +111,12 @@ def _images(
 
 
 def _notes(
-    tensor: np.ndarray, shape: tuple[int, int, int], kept: float, total: float
+    tensor: np.ndarray, shape: tuple[int, int, int], share: float
 ) -> tuple[str, ...]:
     height, width, channels = shape
     n_channels, n_positions = tensor.shape[1:]
     if (n_channels, n_positions) == (channels, height * width):
         return ()
-    share = kept / total if total > 0 else 1.0
     return (
         f"factorised: fitted on {n_channels} principal modes of {channels} channels "
         f"and {n_positions} of {height * width} positions, which hold {share:.1%} of "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Float
 
@@ -13,36 +15,55 @@ DEFAULT_COMPONENTS = 750
 """The most components that PCA keeps unless told otherwise."""
 
 
-def principal_components(
-    features: FeatureBlocks, count: int | None = None
-) -> tuple[
-    Float[np.ndarray, " feature"],
-    Float[np.ndarray, "component feature"],
-    Float[np.ndarray, " component"],
-]:
-    """Mean, orthonormal principal components and their variances.
+@dataclasses.dataclass(frozen=True)
+class PrincipalModes:
+    """Principal components as combinations of the images that they were fitted on.
 
-    ``K = X X' = U diag(l) U'`` over images, ``components = diag(l)^-1/2 U' X`` for
-    centred X: nothing of size feature x feature is formed. Modes with
-    ``l <= N eps max(l)`` are dropped; centring always makes one. No whitening.
+    With centred features ``X = U diag(sqrt(l)) V'`` the components are the rows of
+    ``V' = diag(l)^-1/2 U' X``; a read-out b on the scores is ``X' U diag(l)^-1/2 b`` in
+    the features, so that V itself, component x feature, need never be formed.
+
+    Attributes:
+      features: of the images, n of them.
+      mean: of the features.
+      vectors: U, orthonormal columns in order of variance.
+      values: l, squared lengths of the scores.
+    """
+
+    features: FeatureBlocks
+    mean: Float[np.ndarray, " feature"]
+    vectors: Float[np.ndarray, "image component"]
+    values: Float[np.ndarray, " component"]
+
+    @property
+    def scores(self) -> Float[np.ndarray, "image component"]:
+        """The images in their principal components, ``X V = U diag(l)^1/2``."""
+        return self.vectors * np.sqrt(self.values)[None]
+
+    def expand(
+        self, weights: Float[np.ndarray, "component k"]
+    ) -> Float[np.ndarray, "feature k"]:
+        """Weights on the scores as weights on the features, ``V b``; one pass."""
+        return times(self.features, self.vectors / np.sqrt(self.values)[None] @ weights)
+
+
+def principal_modes(
+    features: FeatureBlocks, count: int | None = None
+) -> PrincipalModes:
+    """Principal components in dual form, from ``K = X X' = U diag(l) U'`` over images.
+
+    Modes with ``l <= N eps max(l)`` are dropped; centring always makes one. No
+    whitening.
 
     Args:
       features: of the training images only.
       count: how many to keep at most; None for 750. Never more than the images span.
 
     Returns:
-      The features' mean; the components in order of variance; the images' variance
-      along each, ddof 1. All float64; the components' sign is arbitrary.
+      The modes in float64; the sign of each is arbitrary.
 
     Raises:
       InputError: fewer than two images, `count` below 1, or equal features.
-
-    Example:
-      >>> import numpy as np
-      >>> line = np.outer([-1.0, 0.0, 4.0], [3.0, 4.0])
-      >>> mean, components, variance = principal_components(FeatureBlocks(line))
-      >>> mean, np.abs(components).round(3), variance.round(3)
-      (array([3., 4.]), array([[0.6, 0.8]]), array([175.]))
     """
     n_images = len(features)
     wanted = DEFAULT_COMPONENTS if count is None else count
@@ -58,8 +79,39 @@ def principal_components(
             f"pca: the features of all {n_images} training images are equal; expected "
             "a readout that responds to the images"
         )
-    components = times(features, vectors / np.sqrt(values)[None]).T
-    return mean, components, values / (n_images - 1)
+    return PrincipalModes(features, mean, vectors, values)
+
+
+def principal_components(
+    features: FeatureBlocks, count: int | None = None
+) -> tuple[
+    Float[np.ndarray, " feature"],
+    Float[np.ndarray, "component feature"],
+    Float[np.ndarray, " component"],
+]:
+    """Mean, orthonormal principal components and their variances.
+
+    Args:
+      features: of the training images only.
+      count: how many to keep at most, see `principal_modes`.
+
+    Returns:
+      The features' mean; the components in order of variance; the images' variance
+      along each, ddof 1. All float64; the components' sign is arbitrary.
+
+    Raises:
+      InputError: as `principal_modes`.
+
+    Example:
+      >>> import numpy as np
+      >>> line = np.outer([-1.0, 0.0, 4.0], [3.0, 4.0])
+      >>> mean, components, variance = principal_components(FeatureBlocks(line))
+      >>> mean, np.abs(components).round(3), variance.round(3)
+      (array([3., 4.]), array([[0.6, 0.8]]), array([175.]))
+    """
+    modes = principal_modes(features, count)
+    components = modes.expand(np.eye(len(modes.values))).T
+    return modes.mean, components, modes.values / (len(features) - 1)
 
 
 def leading_modes(

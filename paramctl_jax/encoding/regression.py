@@ -8,10 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from paramctl_jax.encoding.basis import Basis, collapse, fit_basis, project
+from paramctl_jax.encoding.basis import collapse, fit_basis, project
 from paramctl_jax.encoding.blocks import FeatureBlocks
 from paramctl_jax.encoding.factorised import factorised
 from paramctl_jax.encoding.linear import LinearFit
+from paramctl_jax.encoding.pca import principal_modes
 from paramctl_jax.encoding.ridge import DEFAULT_PENALTIES, ridge
 from paramctl_jax.encoding.settings import EncodingSettings
 from paramctl_jax.encoding.sparse import lasso
@@ -71,6 +72,8 @@ def learn_axes(
         fit = _regress(train, responses, settings)
         return Axes(np.ascontiguousarray(fit.weights.T), fit.bias, fit, fit.notes)
     source = train if settings.basis_images == "train" else all_images
+    if settings.basis == "pca":
+        return _learn_pca(train, source, responses, settings)
     basis = fit_basis(
         settings.basis,
         source,
@@ -80,7 +83,27 @@ def learn_axes(
     )
     fit = _regress(FeatureBlocks(project(basis, train)), responses, settings)
     weights, bias = collapse(basis, fit.weights, fit.bias)
-    return Axes(weights, bias, fit, (*_basis_notes(basis, settings), *fit.notes))
+    notes = _basis_notes(basis.n_components, settings)
+    return Axes(weights, bias, fit, (*notes, *fit.notes))
+
+
+def _learn_pca(
+    train: FeatureBlocks,
+    source: FeatureBlocks,
+    responses: Float[np.ndarray, "image site"],
+    settings: EncodingSettings,
+) -> Axes:
+    """As any basis, but the components, component x feature, are never formed."""
+    modes = principal_modes(source, settings.components)
+    rows = np.arange(len(train))
+    if source is not train:
+        position = {row: index for index, row in enumerate(source.row_ids.tolist())}
+        rows = np.asarray([position[row] for row in train.row_ids.tolist()])
+    fit = _regress(FeatureBlocks(modes.scores[rows]), responses, settings)
+    axes = modes.expand(fit.weights)
+    notes = _basis_notes(len(modes.values), settings)
+    bias = fit.bias - modes.mean @ axes
+    return Axes(np.ascontiguousarray(axes.T), bias, fit, (*notes, *fit.notes))
 
 
 def _regress(
@@ -117,14 +140,13 @@ def _key(settings: EncodingSettings) -> PRNGKeyArray:
     return jax.random.key(settings.random_seed)
 
 
-def _basis_notes(basis: Basis, settings: EncodingSettings) -> list[str]:
+def _basis_notes(kept: int, settings: EncodingSettings) -> list[str]:
     notes = []
     if settings.basis_images == "all":
         notes.append(
             "the basis was fitted on the held-out images too: their evaluation is "
             "not that of images never seen"
         )
-    kept = basis.n_components
     if settings.components is not None and kept < settings.components:
         notes.append(
             f"{settings.components} components asked for; the training images span "

@@ -23,12 +23,14 @@ picked the wrong penalty for every site. With fewer, ``U diag(g) U'`` is written
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+from threadpoolctl import threadpool_limits
 
 from paramctl_jax.encoding.blocks import FeatureBlocks
 from paramctl_jax.encoding.linear import LinearFit, check_problem, fold_of_images
@@ -40,6 +42,9 @@ DEFAULT_PENALTIES: tuple[float, ...] = tuple(10.0**power for power in range(-4, 
 
 MIN_FREEDOM = 1e-6
 """A penalty that leaves ``1 - leverage`` below this at any image is not considered."""
+
+SMALL_FOLD = 512
+"""Images per fold up to which its small matrices are left to one thread."""
 
 SELECTIONS = ("loo", "gcv", "kfold")
 
@@ -104,9 +109,10 @@ def ridge(
         modes, mean, expand = factorise(features)
         if relative:
             candidates = candidates * scale_of(modes, features.shape)
-        scaled, penalty, mse, error = (
-            np.asarray(a) for a in _search(modes, y, candidates, folds, selection)
-        )
+        with _few_threads(folds.shape[1]):
+            scaled, penalty, mse, error = (
+                np.asarray(a) for a in _search(modes, y, candidates, folds, selection)
+            )
     if np.isinf(mse).all():
         raise InputError(
             f"penalties: at all of {candidates.tolist()} the fit passes through a "
@@ -115,6 +121,16 @@ def ridge(
     weights = expand(scaled)
     bias = centre - mean @ weights
     return LinearFit(weights, bias, penalty, candidates, mse, responses - error)
+
+
+def _few_threads(fold_size: int):
+    """One BLAS thread for small folds: several would mostly wait for each other.
+
+    Measured for 5 folds of 160 images and 14 penalties on two busy cores: 0.2 s with
+    one thread, 0.4 to 3 s with two.
+    """
+    small = 0 < fold_size <= SMALL_FOLD
+    return threadpool_limits(1, "blas") if small else contextlib.nullcontext()
 
 
 def _folds(
@@ -189,21 +205,20 @@ def _held_out(
     has in the variance of image i given the other folds' features.
     """
     count = len(residual)
+    position = jnp.argsort(folds.ravel())[:count]  # of each image; a gap comes last
 
     def one(rows):
-        there = rows < count
-        u = jnp.where(there[:, None], modes.u[rows % count], 0.0)
-        both = there[:, None] & there[None]
-        # A fold that is one image short has a unit vector of its own in its place.
+        u = modes.u[rows % count]
         unit = jnp.eye(len(rows))
-        outside = jnp.where(both, modes.outside * (unit - 1 / count), unit)
-        lower = jnp.linalg.cholesky(outside + (u * gain[None]) @ u.T)
+        inside = modes.outside * (unit - 1 / count) + (u * gain[None]) @ u.T
+        # A gap is a unit vector of its own, whatever stands in its row.
+        there = rows < count
+        inside = jnp.where(there[:, None] & there[None], inside, unit)
         inverse = jax.lax.linalg.triangular_solve(
-            lower, unit, left_side=True, lower=True
+            jnp.linalg.cholesky(inside), unit, left_side=True, lower=True
         )
-        ours = jnp.where(there[:, None], residual[rows % count], 0.0)
-        return inverse.T @ (inverse @ ours), 1 / jnp.sum(inverse**2, axis=0)
+        error = inverse.T @ (inverse @ residual[rows % count])
+        return error, 1 / jnp.sum(inverse**2, axis=0)
 
     errors, freedoms = jax.lax.map(one, folds)
-    error = jnp.zeros_like(residual).at[folds].set(errors, mode="drop")
-    return error, jnp.ones(count).at[folds].set(freedoms, mode="drop")
+    return errors.reshape(-1, errors.shape[-1])[position], freedoms.ravel()[position]

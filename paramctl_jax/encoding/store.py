@@ -24,7 +24,8 @@ def save_encoding(path: str | Path, model: EncodingModel) -> None:
 
     Arrays: ``weights`` ``[site, feature]``, ``bias`` and ``penalty`` ``[site]``,
     ``site_ids``, ``notes``, ``settings`` (JSON), ``readout``, ``units``, ``backbone``,
-    ``backbone_sha256``, ``format``, and ``evaluation/NAME`` for every field of the evaluation.
+    ``backbone_sha256``, ``format``, and ``evaluation/NAME`` for every field of the
+    evaluation.
 
     Args:
       path: where to; replaced whole or not at all.

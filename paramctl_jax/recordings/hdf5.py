@@ -137,7 +137,8 @@ def _from_hdf5(error: Exception) -> bool:
     """Whether the HDF5 library said it: its messages start alike in every version."""
     said = ("Unable to ", "Can't ", "Can not ", "No NumPy equivalent", "Unknown ")
     text = str(error).strip("'\"")
-    return isinstance(error, OSError) or text.startswith(said) or " failed (" in text
+    by_kind = isinstance(error, OSError) or "iteration failed" in text
+    return by_kind or text.startswith(said) or " failed (" in text
 
 
 def _explain(path: Path, error: Exception) -> str:

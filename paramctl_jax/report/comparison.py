@@ -30,7 +30,8 @@ def encoding_and_control(inputs: ReportInputs, theme: Theme = LIGHT) -> Figure:
     """Draws encoding beside control, and one against the other.
 
     Left, held-out r, and middle, control r, on one scale: a dot per site, a line at the
-    mean, whiskers and band for 95 % intervals; thin lines join a site across models. Right, the same sites: control over encoding.
+    mean, whiskers and band for 95 % intervals; thin lines join a site across models.
+    Right, the same sites: control over encoding.
 
     Args:
       inputs: the report's data.

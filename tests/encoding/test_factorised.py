@@ -230,5 +230,8 @@ def test_unusable_input_is_refused(known):
         fit(x, y[:, :0])
     with pytest.raises(InputError, match="max_iterations=0"):
         fit(x, y, max_iterations=0)
+    for equal in (np.ones_like(x), np.zeros_like(x)):
+        with pytest.raises(InputError, match="all 90 training images are equal"):
+            fit(equal, y)
     with pytest.raises(InputError, match="penalties: expected positive"):
         factorised(flat(x), SHAPE, y, np.array([-1.0]))
