@@ -19,7 +19,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
       variant: ``"sweep"`` also accentuates.
     """
     if variant not in ("", "sweep"):
-        raise ValueError(f"configs/v4.py: expected :sweep or nothing, found {variant!r}")
+        raise ValueError(f"configs/v4.py: expected :sweep, found :{variant}")
     config = ml_collections.ConfigDict()
     config.data = os.environ.get("PARAMCTL_DATA", "")
     config.repeated = {  # trial counts, 640 grey renders of objects

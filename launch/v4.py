@@ -100,15 +100,23 @@ def fit_all(
 def repeated_session(
     config: Mapping[str, Any], data: Path, workdir: Path
 ) -> dict[str, Any]:
-    """Reliability, the most reliable sites, and encoding against the noise ceiling."""
+    """Reliability, encoding against the noise ceiling, and the most reliable sites.
+
+    Reliability is that of all images; the best sites are chosen by the training images.
+    """
     session = config["repeated"]
     images, recorded = _v4.read_session(data, session, config["backbone"]["input_size"])
     quality = recordings.summarise_sites(
         recorded, draw(config, "halves"), config["n_splits"]
     )
-    top = recordings.top_sites(quality.reliability, config["best"])
-    best = [recorded.site_ids[index] for index in top]
     models = fit_all(config, session["bases"], data, workdir, images, recorded)
+    train = next(iter(models.values())).evaluation.train_ids
+    best = recordings.choose_sites(
+        recorded.select_stimuli(train),
+        draw(config, "halves"),
+        count=config["best"],
+        n_splits=config["n_splits"],
+    ).site_ids
     return {
         "reliability": _v4.median(quality.reliability),
         "ncsnr": _v4.median(quality.ncsnr),

@@ -106,18 +106,22 @@ def responses_of(run: Run, day: str, anchors: tuple[str, ...]) -> Recordings:
       run: whose ``recordings.trials`` says how trials become responses; None takes
         them as they are.
       day: ``"day1"`` or ``"day2"``.
-      anchors: training images, on whose trials each session is z-scored.
+      anchors: training images, on whose trials each session is z-scored, unless the
+        settings name others, such as those that every session of both days repeats.
     """
     settings = run.config["recordings"]
     path, options = recordings_file(run, day), settings.get("reader") or {}
     if settings.get("trials") is None:
         return load_recordings(path, **options)
     trials = load_trials(path, **options)
-    return responses_from_trials(trials, anchors=anchors, **settings["trials"])
+    return responses_from_trials(trials, **{"anchors": anchors, **settings["trials"]})
 
 
 def best_sites(run: Run, calibration: Calibration) -> Recordings:
-    """The sites that the settings ask for.
+    """The sites that the settings ask for, ranked by the training images alone.
+
+    A site that was chosen for its responses to the held-out images would be flattered
+    by its evaluation on them.
 
     Leaves ``encoding/``: the split, what was excluded, and why each site was chosen or
     not.
@@ -125,8 +129,13 @@ def best_sites(run: Run, calibration: Calibration) -> Recordings:
     Raises:
       InputError: fewer usable sites than asked for; nothing was written.
     """
+    held_out = set(calibration.test_ids)
+    recordings = calibration.recordings
+    train = [name for name in recordings.stimulus_ids if name not in held_out]
     choice = choose_sites(
-        calibration.recordings, run.key("reliability"), **run.config["sites"]
+        recordings.select_stimuli(train),
+        run.key("reliability"),
+        **run.config["sites"],
     )
     folder = run.workdir / "encoding"
     about = {"test_fraction": _fraction(run), "seed": run.config["seed"]}
@@ -137,7 +146,7 @@ def best_sites(run: Run, calibration: Calibration) -> Recordings:
         folder / "exclusions.json", {"sites": excluded.sites, "images": images}
     )
     artifacts.write_json(folder / "sites.json", _site_entries(choice, excluded))
-    return calibration.recordings.select_sites(choice.site_ids)
+    return recordings.select_sites(choice.site_ids)
 
 
 def _of_images(recorded: Recordings, natural: ImageSet, run: Run) -> Recordings:

@@ -43,6 +43,12 @@ from paramctl_jax.types import (
 
 BUNDLED = "bundled"
 
+OWN = frozenset(
+    "backbone features images key levels model progress recordings responses seeds "
+    "sites stimuli test_ids trials".split()
+)
+"""Arguments of the sections' calls that the run itself gives."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -200,9 +206,15 @@ def _check_settings(config: Mapping[str, Any]) -> None:
     records = {"encoding": EncodingSettings, "synthesis": Settings}
     sections = {section: (config[section], call) for section, call in calls.items()}
     trials = config["recordings"].get("trials") or {}
+    if config["subject"] and config["recordings"].get("trials") is not None:
+        raise InputError(
+            "config.recordings.trials: the in-silico subject's responses are z-scores "
+            "already; set it to None, or config.subject to None for real recordings"
+        )
     sections["recordings.trials"] = (trials, responses_from_trials)
     for section, (settings, function) in sections.items():
-        known = set(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters.values()
+        known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - OWN
         if section in records:
             known |= {field.name for field in dataclasses.fields(records[section])}
         for name in settings:

@@ -69,7 +69,7 @@ def fit(run: Run) -> Path:
     record_day1(run)
     folder = run.workdir / "encoding"
     todo = [name for name in run.backbones if not (folder / f"{name}.npz").exists()]
-    if not todo:
+    if not todo and (folder / "comparisons.json").exists():
         return folder
     calibration = calibrate(run)
     day1 = best_sites(run, calibration)
@@ -223,6 +223,7 @@ def score_and_report(run: Run) -> tuple[str, Path]:
         provenance={**run_file, "history": run_file["history"][-1]},
         notes=[
             *calibration.notes,
+            *(f"day 2: {note}" for note in day2.notes),
             *(f"{model.name}: {note}" for model in models for note in model.notes),
             summarise(stimuli),
         ],

@@ -363,3 +363,13 @@ def test_quantise_rounds_halves_to_even(level):
     assert exact.size  # some float32 is exactly between two levels
     found = np.asarray(images.quantise(jnp.asarray(exact))) * 255
     np.testing.assert_array_equal(np.round(found), level + level % 2)
+
+
+def test_a_damaged_orientation_is_refused():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(Image.fromarray(RGB), "WEBP", exif=exif.tobytes())
+    header = data.index(b"MM\0*")  # of the TIFF structure that EXIF is
+    damaged = data[: header + 3] + b"\0" + data[header + 4 :]
+    with pytest.raises(InputError, match=r"x\.webp: truncated or damaged image"):
+        images.decode_image(damaged, "x.webp")

@@ -187,3 +187,12 @@ def test_a_single_session_is_named_once():
     assert told[0].endswith("[trial, site] = (2, 1), one session, d1")
     assert told[-2:] == ["note       one", "note       two"]
     assert "window     not said" in told
+
+
+def test_what_is_missing_altogether_and_sessions_without_a_name_are_told():
+    responses = np.full((2, 1), np.nan)
+    trials = Trials(responses, ("a", "b"), ("s0",), ("d1", ""))
+    grouped = Recordings(responses[..., None], ("a", "b"), ("s0",))
+    said = describe.describe(trials, grouped)
+    assert "2 sessions: d1 (1), unnamed (1)" in said
+    assert "2 (100 %) of 2 responses" in said

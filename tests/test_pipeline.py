@@ -355,6 +355,11 @@ def test_trials_become_z_scores_on_the_training_images(photographs_folder, tmp_p
         np.testing.assert_allclose(values.mean(axis=(0, 2)), 0, atol=1e-9)
         np.testing.assert_allclose(values.std(axis=(0, 2)), 1, atol=1e-9)
     assert np.isfinite(anchors).all()
+    assert "0 of 23 anchors were shown in every session" in " ".join(found.notes)
+    config["recordings"]["trials"] = {"anchors": train[:6]}  # as a lab may name them
+    named = calibration.calibrate(dataclasses.replace(run, config=config))
+    values = named.recordings.select_stimuli(train[:6]).responses
+    np.testing.assert_allclose(values.mean(axis=(0, 2)), 0, atol=1e-9)
 
 
 def test_a_stored_split_and_several_readouts(photographs_folder, tmp_path):

@@ -110,7 +110,8 @@ def with_sae(
       was chosen here.
 
     Raises:
-      InputError: unknown readout, pool or activation; a k or threshold that is missing.
+      InputError: unknown readout, pool or activation; a k or threshold that is missing;
+        a readout whose latents the backbone has already.
       CheckpointError: tensors that are not an autoencoder's of this readout: all names
         that are missing, unknown or misshapen.
 
@@ -129,6 +130,12 @@ def with_sae(
     check_readout(backbone, readout)
     if pool not in POOLS:
         raise unknown(pool, POOLS, "pool of a sparse autoencoder")
+    name = readout + SUFFIX
+    if name in backbone.readouts:
+        raise InputError(
+            f"{name}: the backbone has these latents already; expected a backbone "
+            "without them, start from the plain one"
+        )
     height, width, channels = backbone.readouts[readout]
     tensors, origin = sae_tensors.read(weights)
     given = {"k": k, "threshold": threshold}
@@ -143,7 +150,7 @@ def with_sae(
         pool,
     )
     rows, columns = (height, width) if pool == "none" else (1, 1)
-    name, n_latents = readout + SUFFIX, len(sae.variables["bias"])
+    n_latents = len(sae.variables["bias"])
     return Backbone(
         name=backbone.name,
         network=dataclasses.replace(backbone.network, module=module),

@@ -55,10 +55,14 @@ class FeatureBlocks:
         """
         for start in range(0, self.array.shape[1], size):
             columns = slice(start, start + size)
-            block = self.array[:, columns]
-            block = block if self.rows is None else block[self.rows]
-            yield columns, block.astype(np.float64)
-            _release(self.array)
+            yield columns, self.block(columns)
+
+    def block(self, columns: slice) -> Float[np.ndarray, "row column"]:
+        """Some columns of the wanted images, a fresh float64 array."""
+        part = self.array[:, columns]
+        block = (part if self.rows is None else part[self.rows]).astype(np.float64)
+        _release(self.array)
+        return block
 
     def whole(self) -> Float[np.ndarray, "row feature"]:
         """All of it in float64, for a basis that is small."""

@@ -21,7 +21,7 @@ from paramctl_jax.encoding.linear import edge_notes
 from paramctl_jax.encoding.prediction import predict_features
 from paramctl_jax.encoding.regression import learn_axes
 from paramctl_jax.encoding.selection import choose_readout
-from paramctl_jax.encoding.settings import EncodingSettings
+from paramctl_jax.encoding.settings import EncodingSettings, settings_from
 from paramctl_jax.progress import bar
 from paramctl_jax.types import (
     Backbone,
@@ -150,20 +150,22 @@ def fit_readouts(
     Raises:
       InputError: as `fit_encoding`.
     """
-    chosen = EncodingSettings(**settings)
+    chosen = settings_from(settings)
+    readouts = tuple(dict.fromkeys(readouts))
     if not readouts:
         raise InputError("readout: expected at least one layer, found none")
     for readout in readouts:
         check_readout(backbone, readout)
     joined = join_and_split(images, recordings, chosen, key, test_ids, split)
     rows = indices_of(joined.stimulus_ids, images.stimulus_ids, "images")
-    if features is None:
+    if features is not None:
+        _check_features(backbone, len(images), features, readouts)
+    else:
         features = extract_readouts(
             backbone, images.select(joined.stimulus_ids), readouts, batch_size,
             progress, store=feature_store,
         )  # fmt: skip
         rows = np.arange(len(rows))
-    _check_features(backbone, len(images), rows, features, readouts)
     label = f"{backbone.name}: encoding fits"
     return {
         readout: _fit_one(backbone, readout, features[readout], rows, joined, chosen)
@@ -238,14 +240,13 @@ def _fit_one(
 def _check_features(
     backbone: Backbone,
     n_images: int,
-    rows: np.ndarray,
     features: Mapping[str, np.ndarray],
     readouts: Sequence[str],
 ) -> None:
     for readout in readouts:
         size = int(np.prod(backbone.readouts[readout]))
         found = features[readout].shape if readout in features else None
-        if found not in ((n_images, size), (len(rows), size)):
+        if found != (n_images, size):
             raise InputError(
                 f"features: expected shape {(n_images, size)} for {n_images} images at "
                 f"{readout} of {backbone.name}, found {found or 'none'}"

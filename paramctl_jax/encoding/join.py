@@ -68,12 +68,18 @@ def join_and_split(
       What is fitted and what is held out.
 
     Raises:
-      InputError: stimuli that differ, a site or image that cannot be used, no key.
+      InputError: stimuli that differ, a site or image that cannot be used, no key;
+        nothing left to fit; both `test_ids` and `split`.
     """
     common, notes = _common(images, recordings, settings.join)
     recordings = recordings.select_stimuli(common)
     _refuse_unusable(recordings)
-    if split is not None and test_ids is None:
+    if split is not None and test_ids is not None:
+        raise InputError(
+            "test_ids: expected either test_ids or split to name the held-out images, "
+            "found both"
+        )
+    if split is not None:
         train, test = load_split(split, common)
     else:
         train, test = _split(common, settings.test_fraction, key, test_ids)
@@ -132,6 +138,11 @@ def _split(
         indices_of(test_ids, stimulus_ids, "test_ids")
         held_out = set(test_ids)
         train = tuple(name for name in stimulus_ids if name not in held_out)
+        if not train:
+            raise InputError(
+                f"test_ids: all {len(stimulus_ids)} images are held out; expected "
+                "images to fit"
+            )
         return train, tuple(name for name in stimulus_ids if name in held_out)
     if key is None:
         raise InputError(

@@ -20,7 +20,7 @@ class LinearFit:
       weights: per feature and site, from all training images.
       bias: per site, in response units.
       penalty: chosen for each site: that of least `cv_mse`, the largest of equals.
-      penalties: the candidates, ascending.
+      penalties: the candidates, ascending, each once.
       cv_mse: what was minimised: the mean squared error of predicting each training
         image by a fit without it (leave-one-out or K-fold), or GCV's approximation of
         it; inf where a site does not consider a penalty.

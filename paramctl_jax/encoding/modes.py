@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from paramctl_jax.encoding.blocks import FeatureBlocks
-from paramctl_jax.encoding.gram import gram_and_mean, times
+from paramctl_jax.encoding.gram import centred_blocks, gram_and_mean, times
 from paramctl_jax.types import InputError
 
 
@@ -64,11 +64,8 @@ def factorise(
     """
     count, width = features.shape
     if width < count - 1:
-        z = features.whole()
-        mean = z.mean(axis=0)
-        if not np.isfinite(mean).all():
-            gram_and_mean(features)  # says where
-        modes, vt, s = _thin(jnp.asarray(z - mean))
+        [(_, mean, z)] = centred_blocks(features, width)
+        modes, vt, s = _thin(jnp.asarray(z))
         right = np.asarray(vt).T * np.asarray(s)
         return modes, mean, lambda scaled: right @ scaled
     matrix, mean = gram_and_mean(features)

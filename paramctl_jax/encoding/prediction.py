@@ -13,7 +13,7 @@ from paramctl_jax.backbones import read
 from paramctl_jax.encoding.blocks import FeatureBlocks
 from paramctl_jax.encoding.features import padded_block
 from paramctl_jax.progress import bar
-from paramctl_jax.types import EncodingModel, ImageSet, Network
+from paramctl_jax.types import EncodingModel, ImageSet, InputError, Network
 
 
 def predict_pixels(
@@ -98,6 +98,9 @@ def predict_features(
     Returns:
       Predictions in response units.
 
+    Raises:
+      InputError: values that are not finite.
+
     Example:
       >>> import numpy as np
       >>> features = FeatureBlocks(np.ones((1, 2)))
@@ -106,7 +109,15 @@ def predict_features(
     """
     out = np.tile(bias.astype(np.float64), (len(features), 1))
     for columns, block in features.blocks():
-        out += block @ weights[:, columns].astype(np.float64).T
+        with np.errstate(invalid="ignore"):  # inf - inf; refused below
+            out += block @ weights[:, columns].astype(np.float64).T
+    bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
+    if bad.size:
+        raise InputError(
+            f"features: {bad.size} of {len(out)} images cannot be predicted from, "
+            f"first row {features.row_ids[bad[0]]} (counted from 0): expected finite "
+            "values; leave these images out"
+        )
     return out
 
 

@@ -96,7 +96,7 @@ def ridge(
     """
     if selection not in SELECTIONS:
         raise unknown(selection, SELECTIONS, "selection")
-    candidates = np.sort(np.asarray(penalties, np.float64))
+    candidates = np.unique(np.asarray(penalties, np.float64))
     check_problem(features.shape, responses, candidates, "ridge")
     folds = np.zeros((0, 0), np.int64)
     if selection == "kfold":

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from paramctl_jax.types import InputError, unknown
 
@@ -18,6 +22,10 @@ CHOICES = {
 """The valid values of every setting that is a name."""
 
 
+LEAST = {"n_folds": 2, "n_bootstrap": 1, "components": 1, "random_seed": 0}
+"""Settings that are whole numbers, and the smallest that each may be."""
+
+
 @dataclasses.dataclass(frozen=True)
 class EncodingSettings:
     """Statistical choices of an encoding fit.
@@ -27,14 +35,15 @@ class EncodingSettings:
         (sparse random projection), ``"spatial_mean"``, ``"factorised"`` (spatial mask
         x channel vector per site) or ``"none"`` (the raw features). A sparse
         autoencoder is a readout of its own, see `backbones.with_sae`.
-      components: how many the basis keeps at most; None for its default.
-      basis_images: ``"train"``, or ``"all"`` to repeat published fits whose basis had
+      components: how many pca or srp keep at most; None for their default.
+      basis_images: ``"train"``, or ``"all"`` to repeat published fits whose pca had
         seen the held-out images too.
       regression: ``"ridge"``, ``"lasso"`` or ``"sparse_positive"`` (lasso without
         negative weights, on features that are channels: not on pca or srp).
       penalties: candidates; None for the regression's own grid.
       selection: of the ridge penalty, per site: exact leave-one-out (``"loo"``),
-        generalised (``"gcv"``) or K-fold (``"kfold"``) cross-validation.
+        generalised (``"gcv"``) or K-fold (``"kfold"``) cross-validation. A lasso
+        always takes K folds, factorised always leave-one-out.
       n_folds: of every K-fold.
       readout_policy: among several readouts, ``"inner_cv"`` takes the best by
         cross-validation within the training images; ``"test_argmax"`` the best on the
@@ -65,13 +74,29 @@ class EncodingSettings:
         for name, valid in CHOICES.items():
             if getattr(self, name) not in valid:
                 raise unknown(str(getattr(self, name)), valid, f"encoding {name}")
-        for name, least in (("n_folds", 2), ("n_bootstrap", 1), ("components", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(
-                    f"encoding settings: {name}={value}, expected at least {least}"
-                )
+        self._check_numbers()
         self._check_combination()
+
+    def _check_numbers(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if name == "components" and value is None:
+                continue
+            if not isinstance(value, numbers.Integral) or value < least:
+                raise InputError(
+                    f"encoding settings: {name}={value!r}, expected a whole number of "
+                    f"at least {least}"
+                )
+        if not isinstance(self.test_fraction, numbers.Real):
+            raise InputError(
+                f"encoding settings: test_fraction={self.test_fraction!r}, expected a "
+                "number"
+            )
+        if self.penalties is not None and not _are_positive(self.penalties):
+            raise InputError(
+                f"encoding settings: penalties={self.penalties!r}, expected a list of "
+                "positive finite numbers"
+            )
 
     def _check_combination(self) -> None:
         if self.regression == "sparse_positive" and self.basis in ("pca", "srp"):
@@ -85,8 +110,48 @@ class EncodingSettings:
                 "encoding settings: basis='factorised' is fitted by ridge, found "
                 f"regression={self.regression!r}"
             )
-        if self.basis in ("spatial_mean", "none") and self.components is not None:
+        if self.basis_images == "all" and self.basis != "pca":
+            raise InputError(
+                f"encoding settings: basis_images='all', but basis={self.basis!r} "
+                "learns nothing from images; it is for 'pca'"
+            )
+        kfold_only = self.regression != "ridge" and self.selection == "gcv"
+        loo_only = self.basis == "factorised" and self.selection != "loo"
+        if kfold_only or loo_only:
+            raise InputError(
+                f"encoding settings: selection={self.selection!r} is for ridge on "
+                f"another basis; basis={self.basis!r} with regression="
+                f"{self.regression!r} has its own way, leave it out"
+            )
+        if self.basis not in ("pca", "srp") and self.components is not None:
             raise InputError(
                 f"encoding settings: components={self.components}, but "
                 f"basis={self.basis!r} keeps all; use 'pca' or 'srp' to limit them"
             )
+
+
+def settings_from(given: Mapping[str, Any]) -> EncodingSettings:
+    """Settings by name, as keyword arguments or a config section give them.
+
+    Raises:
+      InputError: an unknown name, or what `EncodingSettings` refuses.
+
+    Example:
+      >>> settings_from({"basis": "srp"}).selection
+      'loo'
+    """
+    names = [field.name for field in dataclasses.fields(EncodingSettings)]
+    for name in given:
+        if name not in names:
+            raise unknown(name, names, "encoding setting")
+    return EncodingSettings(**given)
+
+
+def _are_positive(values: Any) -> bool:
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return bool(
+        array.ndim == 1 and array.size and (np.isfinite(array) & (array > 0)).all()
+    )

@@ -92,7 +92,7 @@ def lasso(
     33(1). With `positive`: Prince et al. 2024, on features that are channels or units;
     signs mean nothing in a rotated basis.
     """
-    grid = None if penalties is None else np.sort(np.asarray(penalties, np.float64))
+    grid = None if penalties is None else np.unique(np.asarray(penalties, np.float64))
     check_problem(features.shape, responses, grid, "lasso")
     _refuse_slow(features.shape, responses.shape[1])
     fold = fold_of_images(len(features), n_folds, key)

@@ -15,7 +15,7 @@ from paramctl_jax.types import Backbone, EncodingEvaluation, EncodingModel, Inpu
 
 FORMAT = "paramctl_jax encoding 2"
 _NUMBERS = ("weights", "bias", "penalty")
-_TEXTS = ("readout", "units", "backbone", "backbone_sha256", "format")
+_TEXTS = ("readout", "units", "backbone", "backbone_sha256", "preparation", "format")
 _EVALUATION = tuple(field.name for field in dataclasses.fields(EncodingEvaluation))
 
 
@@ -24,7 +24,8 @@ def save_encoding(path: str | Path, model: EncodingModel) -> None:
 
     Arrays: ``weights`` ``[site, feature]``, ``bias`` and ``penalty`` ``[site]``,
     ``site_ids``, ``notes``, ``settings`` (JSON), ``readout``, ``units``, ``backbone``,
-    ``backbone_sha256``, ``format``, and ``evaluation/NAME`` for every field of the
+    ``backbone_sha256``, ``preparation`` (JSON: input size, mean and std of the
+    network's images), ``format``, and ``evaluation/NAME`` for every field of the
     evaluation.
 
     Args:
@@ -35,7 +36,9 @@ def save_encoding(path: str | Path, model: EncodingModel) -> None:
     arrays["site_ids"] = _strings(model.site_ids)
     arrays["notes"] = _strings(model.notes)
     arrays["settings"] = np.asarray(to_json(model.settings))
-    texts = (model.readout, model.units, model.name, _digest(model.backbone), FORMAT)
+    backbone = model.backbone
+    tied = (model.name, _digest(backbone), _preparation(backbone))
+    texts = (model.readout, model.units, *tied, FORMAT)
     arrays |= {name: np.asarray(text) for name, text in zip(_TEXTS, texts, strict=True)}
     for name in _EVALUATION:
         value = getattr(model.evaluation, name)
@@ -105,6 +108,12 @@ def _check_backbone(
             f"{fitted or 'unknown'}; found {backbone.name!r} with weights "
             f"{given or 'unknown'}; load the same weights or fit again"
         )
+    fitted, given = str(arrays["preparation"]), _preparation(backbone)
+    if fitted != given:  # a pooled readout has the same size at any input size
+        raise InputError(
+            f"{path}: fitted on images prepared with {fitted}; {backbone.name} has "
+            f"{given}; load it with the same input size"
+        )
     readout = str(arrays["readout"])
     shape = backbone.readouts.get(readout)
     n_features = arrays["weights"].shape[-1]
@@ -113,6 +122,13 @@ def _check_backbone(
             f"{path}: fitted on {n_features} features of {readout}; {backbone.name} "
             f"gives {shape or 'no such readout'}; check its depth and input size"
         )
+
+
+def _preparation(backbone: Backbone) -> str:
+    network = backbone.network
+    mean, std = list(network.mean), list(network.std)
+    content = {"input_size": network.input_size, "mean": mean, "std": std}
+    return json.dumps(content, sort_keys=True)
 
 
 def _digest(backbone: Backbone) -> str:

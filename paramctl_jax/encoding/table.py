@@ -8,7 +8,7 @@ import numpy as np
 
 from paramctl_jax.types import EncodingModel
 
-COLUMNS = {"r": "r", "r2": "R²", "r_normalised": "r / ceiling", "cv_r": "inner r"}
+COLUMNS = {"r": "r", "r2": "R²", "r_normalised": "r / ceiling", "cv_r": "cv r"}
 """Measures of the evaluation and how they are headed."""
 
 

@@ -7,7 +7,9 @@ error that names the file.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,13 @@ from paramctl_jax.types import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 50_000_000
+
+
+# What Pillow's decoders let through where a byte of a file is wrong.
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError),
+    *(ArithmeticError, AttributeError, MemoryError, struct.error, zlib.error),
+)
 
 
 class SourceImage(NamedTuple):
@@ -63,17 +72,18 @@ def decode_image(data: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]:
                     f"{MAX_PIXELS:,} pixels"
                 )
             image.load()
+            image = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise InputError(
             f"{name}: not an image that can be read; expected {', '.join(SUFFIXES)}"
         ) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(f"{name}: too many pixels ({error})") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"{name}: truncated or damaged image ({error}); copy the file again"
         ) from error
-    return np.asarray(_as_rgb(ImageOps.exif_transpose(image), name))
+    return np.asarray(_as_rgb(image, name))
 
 
 def _as_rgb(image: Image.Image, name: str) -> Image.Image:

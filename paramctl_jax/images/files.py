@@ -86,7 +86,8 @@ def members(
     """
     source = Path(source)
     if source.is_dir():
-        files = (path for path in source.rglob("*") if path.is_file())
+        # A link to nothing is an image that is missing, not a name to pass over.
+        files = (p for p in source.rglob("*") if p.is_file() or not p.exists())
         yield from (
             (str(p), partial(read_bytes, p))
             for p in files

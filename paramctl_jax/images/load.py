@@ -53,16 +53,20 @@ def load_images(
       >>> load_images(photographs_path(), 32, ids=["butterfly_0003"]).pixels.shape
       (1, 32, 32, 3)
     """
-    _check_arguments(ids, unreadable)
+    _check_arguments(ids, unreadable, size)
     with open_source(source, ids, size) as images:
         there = (image.stimulus_id for image in images)
         order = sorted(there) if ids is None else list(ids)
         return _read_all(source, images, size, order, unreadable, progress)
 
 
-def _check_arguments(ids: Sequence[str] | None, unreadable: str) -> None:
+def _check_arguments(
+    ids: Sequence[str] | None, unreadable: str, size: int | None
+) -> None:
     if unreadable not in UNREADABLE:
         raise unknown(unreadable, UNREADABLE, "unreadable")
+    if size is not None and size < 1:
+        raise InputError(f"size: expected at least 1 pixel, or None, found {size}")
     if ids is None:
         return
     if isinstance(ids, str) or not len(ids):

@@ -78,9 +78,12 @@ def _variances(
     Float[np.ndarray, " site"],
     Bool[np.ndarray, " site"],
 ]:
-    """Signal variance, noise variance, mean 1/n, and whether there are enough data."""
+    """Signal and noise variance (to a factor), mean 1/n, whether the data suffice."""
     valid = np.isfinite(responses)
     filled = np.where(valid, responses, 0.0).astype(np.float64)
+    # Only ratios are used; by a power of two, which is exact, no square overflows.
+    largest = np.abs(filled).max(axis=(0, 2), initial=0.0)[:, None]
+    filled = np.ldexp(filled, -np.frexp(largest)[1])
     n = valid.sum(axis=-1)
     average = filled.sum(axis=-1) / np.maximum(n, 1)
     noise = _noise_variance(filled, valid, average, n)

@@ -16,6 +16,7 @@ def is_constant(
 
     The test is ``sum (v - mean)^2 <= n (8 eps max|v|)^2``: the mean of n equal numbers
     is off by a few units in the last place, so their variance is tiny but not zero.
+    Values are scaled to at most 1, so that their squares neither vanish nor overflow.
 
     Args:
       values: any units; entries outside `mask` are ignored.
@@ -25,10 +26,23 @@ def is_constant(
       One flag per site; True where no entry counts.
     """
     count = mask.sum(axis=0)
-    kept = np.where(mask, values, 0.0)
+    kept = scaled_to_one(np.where(mask, values, 0.0))
     centred = np.where(mask, kept - kept.sum(axis=0) / np.maximum(count, 1), 0.0)
     rounding = 8 * np.finfo(np.float64).eps * np.abs(kept).max(axis=0, initial=0.0)
     return np.sum(centred**2, axis=0) <= count * rounding**2
+
+
+def scaled_to_one(
+    values: Float[np.ndarray, "image site"],
+) -> Float[np.ndarray, "image site"]:
+    """Each site divided by the power of two above its largest value: exact.
+
+    Example:
+      >>> scaled_to_one(np.array([[6.0], [-2.0]])).tolist()
+      [[0.75], [-0.25]]
+    """
+    largest = np.abs(values).max(axis=0, initial=0.0)
+    return np.ldexp(values, -np.frexp(largest)[1])
 
 
 def pearson(
@@ -65,6 +79,6 @@ def pearson(
 
 def _centre(values, mask, count):
     """Values minus their masked mean, zero outside; all zero for a constant site."""
-    kept = np.where(mask, values, 0.0)
+    kept = scaled_to_one(np.where(mask, values, 0.0))
     centred = np.where(mask, kept - kept.sum(axis=0) / np.maximum(count, 1), 0.0)
     return np.where(is_constant(values, mask)[None], 0.0, centred)

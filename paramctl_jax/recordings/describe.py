@@ -109,7 +109,8 @@ def _content(loaded: Trials | Recordings) -> str:
     if len(sessions) == 1:
         name = loaded.session_ids[0]
         return f"{said}, one session{f', {name}' if name else ''}"
-    counts = ", ".join(f"{name} ({n})" for name, n in list(sessions.items())[:5])
+    first = list(sessions.items())[:5]
+    counts = ", ".join(f"{name or 'unnamed'} ({n})" for name, n in first)
     return f"{said}, {len(sessions)} sessions: {counts}" + ", ..." * (len(sessions) > 5)
 
 
@@ -124,7 +125,9 @@ def _repeats(grouped: Recordings) -> str:
 def _missing(loaded: Trials | Recordings) -> str:
     values = loaded.responses
     absent, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
-    share = f"{absent} ({100 * absent / values.size:.2g} %)" if absent else "none"
+    percent = 100 * absent / values.size
+    said = f"{percent:.2g}" if percent < 99 else f"{percent:.0f}"  # .2g: 1e+02
+    share = f"{absent} ({said} %)" if absent else "none"
     said = f"{share} of {values.size} responses"
     return said + (f", and {infinite} are infinite" if infinite else "")
 

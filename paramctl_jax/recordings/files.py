@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from paramctl_jax.recordings.matlab import read_mat
@@ -155,9 +157,23 @@ def _by_suffix(path: Path, table: Mapping[str, Callable]) -> Callable:
 
 
 def _check_options(path: Path, reader: Callable, options: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(reader).parameters.values()
-    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    for name in options:
+    parameters = inspect.signature(reader).parameters
+    valid = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
+    types = typing.get_type_hints(reader)
+    for name, value in options.items():
         if name not in valid:
             what = f"option of {reader.__name__}"
             raise InputError(f"{path}: {unknown(name, valid or ['none'], what)}")
+        if not _fits(value, types[name]):
+            expected = parameters[name].annotation
+            raise InputError(
+                f"{path}: option {name}: expected {expected}, found {value!r}"
+            )
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is of one of the annotated types, whatever it contains."""
+    kinds = typing.get_args(annotation)
+    if typing.get_origin(annotation) is not UnionType:
+        kinds = (annotation,)
+    return any(isinstance(value, typing.get_origin(kind) or kind) for kind in kinds)

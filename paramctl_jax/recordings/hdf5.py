@@ -46,6 +46,8 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise InputError(f"{path}: expected an HDF5 file, found {found}")
+    if not path.stat().st_size:
+        raise InputError(f"{path}: expected an HDF5 file, found an empty file")
     try:
         with h5py.File(path, "r") as file:
             yield file

@@ -103,7 +103,9 @@ def _load(path: Path) -> Any:
             f"{path}: reading netCDF needs xarray and h5netcdf; "
             "pip install 'paramctl_jax[netcdf]'"
         ) from error
-    with open_hdf5(path):  # tells a missing, foreign or truncated file
+    _refuse_classic(path)
+    with open_hdf5(path) as file:  # tells a missing, foreign or truncated file
+        file.attrs.get("_nc3_strict")  # read first by h5netcdf, which leaks on damage
         try:
             opened = xarray.open_dataset(
                 path,
@@ -119,6 +121,19 @@ def _load(path: Path) -> Any:
             raise InputError(
                 f"{path}: not a netCDF-4 file that xarray can read ({reason})"
             ) from error
+
+
+def _refuse_classic(path: Path) -> None:
+    """NetCDF-3 and its kin are no HDF5; scipy and MATLAB still write them."""
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        is_classic = stream.read(3) == b"CDF"
+    if is_classic:
+        raise InputError(
+            f"{path}: expected netCDF-4 (HDF5), found classic netCDF-3; convert it "
+            "with nccopy -k nc4, or save it from xarray with engine='h5netcdf'"
+        )
 
 
 def _data_name(source: str, dataset: Any) -> str:

@@ -91,7 +91,8 @@ def read_nwb(
 
 def _window(source: str, window_ms: Sequence[float | int]) -> Float[np.ndarray, "2"]:
     window = np.asarray(window_ms)
-    if window.shape != (2,) or window.dtype.kind not in "iuf" or window[0] >= window[1]:
+    numeric = window.shape == (2,) and window.dtype.kind in "iuf"
+    if not numeric or not -np.inf < window[0] < window[1] < np.inf:
         raise InputError(
             f"{source}: window_ms: expected start and stop in ms, start before stop, "
             f"found {window_ms}"
@@ -176,7 +177,7 @@ def _is_plain(column: h5py.Dataset, count: int) -> bool:
 
 
 def _unit_ids(units: h5py.Group) -> Shaped[np.ndarray, " site"]:
-    ids = _column(units, "id")[:]
+    ids = _values(_column(units, "id"))
     return np.asarray([f"unit{value}" for value in ids], dtype=np.str_)
 
 
@@ -220,6 +221,12 @@ def _rates(
         rates[:, unit] = _counts(times, starts, stops) * per_spike
     if "obs_intervals" not in units:
         return rates, ()
+    shape = _column(units, "obs_intervals").shape
+    if len(shape) != 2 or shape[1] != 2:
+        raise InputError(
+            f"{_where(units)}: obs_intervals: expected [interval, 2], start and stop in"
+            f" s, found shape {shape}"
+        )
     for unit, observed in enumerate(_ragged(units, "obs_intervals", count)):
         rates[~_covered(observed, starts, stops), unit] = np.nan
     missing = int(np.isnan(rates).sum())

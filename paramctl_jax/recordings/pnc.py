@@ -147,7 +147,8 @@ def _dataset(source: str, rows: h5py.Group | Mapping, name: str) -> h5py.Dataset
     if isinstance(node, h5py.Dataset):
         return node
     raise InputError(
-        f"{source}: expected a dataset {name!r}, found {', '.join(rows) or 'nothing'}"
+        f"{source}: expected a dataset {name!r}, found "
+        f"{', '.join(map(str, rows)) or 'nothing'}"
     )
 
 
@@ -189,7 +190,7 @@ def _columns(meta: h5py.Group | Mapping) -> dict[str, np.ndarray]:
     for name, node in meta.items():
         if isinstance(node, h5py.Group):
             columns |= {f"{name}/{k}": v for k, v in _columns(node).items()}
-        elif node.shape:
+        elif isinstance(node, h5py.Dataset) and node.shape:  # None: a broken link
             text = h5py.check_string_dtype(node.dtype) is not None
             columns[name] = _booleans(read_strings(node) if text else node[()])
     for name, value in getattr(meta, "attrs", {}).items():
@@ -238,12 +239,12 @@ def _per_site(
 
 def _stimulus_ids(shown: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Names without an image's suffix, where they stay as distinct as they were."""
-    paths = [PurePosixPath(name) for name in np.atleast_1d(shown).tolist()]
-    stems = [
-        str(path.with_suffix("")) if path.suffix.lower() in _IMAGES else str(path)
-        for path in paths
-    ]
     names: Sequence[str] = [str(name) for name in np.atleast_1d(shown)]
+    suffixes = [PurePosixPath(name).suffix for name in names]
+    stems = [
+        name.removesuffix(suffix) if suffix.lower() in _IMAGES else name
+        for name, suffix in zip(names, suffixes, strict=True)
+    ]
     if stems == names or len(set(stems)) < len(set(names)):
         return shown, []
     first = next(i for i, stem in enumerate(stems) if stem != names[i])

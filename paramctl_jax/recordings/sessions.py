@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -112,6 +112,7 @@ def session_scale(trials: Trials, anchors: Sequence[str] | None = None) -> Sessi
         notes += _notes(session, trials.site_ids, few, constant)
         means.append(mean)
         sds.append(sd)
+    notes += _shown_notes(trials, sessions, anchors)
     return SessionScale(tuple(sessions), np.stack(means), np.stack(sds), tuple(notes))
 
 
@@ -186,6 +187,29 @@ def _moments(
         np.where(count > 0, mean, np.nan),
         np.where(is_constant(values, used), np.nan, sd),
     )
+
+
+def _shown_notes(
+    trials: Trials,
+    sessions: Mapping[str, Int[np.ndarray, " row"]],
+    anchors: Sequence[str] | None,
+) -> list[str]:
+    """That sessions are scaled by different images; one without anchors has a note."""
+    wanted = set(anchors or ())
+    shown = {
+        session: wanted & {trials.stimulus_ids[row] for row in rows.tolist()}
+        for session, rows in sessions.items()
+    }
+    shown = {session: names for session, names in shown.items() if names}
+    if all(len(names) == len(wanted) for names in shown.values()):
+        return []
+    fewest = min(shown, key=lambda session: len(shown[session]))
+    common = len(set.intersection(*shown.values()))
+    return [
+        f"{common} of {len(wanted)} anchors were shown in every session that has any, "
+        f"the fewest ({len(shown[fewest])}) in {fewest!r}; sessions scaled by "
+        "different images share no exact scale: name anchors that all of them repeat"
+    ]
 
 
 def _notes(

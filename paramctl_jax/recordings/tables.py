@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -69,7 +70,7 @@ def read_npy(
         arrays["units"] = np.asarray(units)
     two_axes = responses.ndim == 2 and "image" not in (axes or "")
     if two_axes and "session_id" in stimuli.cells:
-        arrays["session_ids"] = _strings(stimuli.cells["session_id"])
+        arrays["session_ids"] = _strings(stimuli.text("session_id"))
     return assemble(str(path), arrays, axes=axes, averages=True, axes_option=True)
 
 
@@ -229,7 +230,7 @@ def _load_array(path: Path) -> Shaped[np.ndarray, "..."]:
             rest = stream.read(1)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, TokenError) as error:
         raise InputError(_unreadable(path, error)) from error
     if rest:
         raise InputError(f"{path}: expected one array, found more data behind it")

@@ -148,7 +148,7 @@ def _ids(source: str, name: str, values: np.ndarray) -> tuple[str, ...]:
     if values.ndim != 1 or values.dtype.kind not in "UT":
         raise InputError(
             f"{source}: {name}: expected one axis of strings, found shape "
-            f"{values.shape} of {values.dtype}"
+            f"{values.shape} of {values.dtype}" + _as_text(name, values)
         )
     ids = tuple(str(value) for value in values)
     if "" in ids:
@@ -157,6 +157,12 @@ def _ids(source: str, name: str, values: np.ndarray) -> tuple[str, ...]:
             f"empty ones, first at position {ids.index('')} (counted from 0)"
         )
     return ids
+
+
+def _as_text(name: str, values: np.ndarray) -> str:
+    """What turns ids of another type into strings; nothing for other shapes."""
+    turned = values.ndim == 1 and values.dtype.kind in "iuS"
+    return f"; give {name}.astype(str)" * turned
 
 
 def _check_unique(source: str, name: str, ids: tuple[str, ...]) -> None:
@@ -252,7 +258,7 @@ def _window(
         return None
     window = np.asarray(values)
     numeric = window.dtype.kind in "iuf" and window.shape == (2,)
-    if not numeric or not window[0] < window[1]:
+    if not numeric or not -np.inf < window[0] < window[1] < np.inf:
         raise InputError(
             f"{source}: window_ms: expected start and stop in ms, start before stop, "
             f"found {window.tolist()}"

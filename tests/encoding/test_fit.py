@@ -130,6 +130,37 @@ def test_shared_features_give_the_same_fit(backbone, images, recordings, fit):
         np.testing.assert_array_equal(shared.weights, fit(given, join=join).weights)
     with pytest.raises(InputError, match=r"expected shape \(60, 180\)"):
         fit(recordings, features={"early": features["early"][:59]})
+    with pytest.raises(InputError, match=r"expected shape \(60, 180\)"):
+        # of the joined images only: their rows could be taken for other images'
+        fit(fewer, features={"early": features["early"][10:]}, join="common")
+
+
+@pytest.mark.parametrize("basis", ["pca", "spatial_mean", "none"])
+def test_features_that_are_not_finite_are_refused(images, recordings, fit, basis):
+    for row, expected in ((0, "1 of 12 images cannot be predicted from, first row 0"),
+                          (1, "in 1 of 48 images")):  # fmt: skip
+        features = np.random.default_rng(0).normal(size=(60, 180)).astype(np.float32)
+        features[row, 3] = np.nan
+        with pytest.raises(InputError, match=expected):
+            fit(
+                recordings,
+                features={"early": features},
+                basis=basis,
+                test_ids=images.stimulus_ids[::5],
+            )
+
+
+@pytest.mark.parametrize("basis", ["pca", "spatial_mean", "none"])
+def test_equal_features_give_no_axis(recordings, fit, basis):
+    """.1 is no binary fraction: the mean of equal features is not quite their value."""
+    features = {"early": np.full((60, 180), 0.1)}
+    if basis == "pca":
+        with pytest.raises(InputError, match=r"the features of all 48 .* are equal"):
+            fit(recordings, features=features)
+        return
+    model = fit(recordings, features=features, basis=basis)
+    np.testing.assert_array_equal(model.weights, 0)
+    assert any("3 of 3 sites have no weights" in note for note in model.notes)
 
 
 def test_stored_features_give_the_same_fit(tmp_path, recordings, fit):
@@ -214,6 +245,10 @@ def test_named_test_images_are_held_out(images, recordings, fit):
         fit(recordings, test_ids=["nowhere"])
     with pytest.raises(InputError, match="key: expected"):
         fit(recordings, key=None)
+    with pytest.raises(InputError, match="all 60 images are held out"):
+        fit(recordings, test_ids=images.stimulus_ids)
+    with pytest.raises(InputError, match="either test_ids or split"):
+        fit(recordings, test_ids=chosen, split="split.json")
 
 
 def test_missing_and_single_repeats(recordings, fit):
@@ -271,6 +306,17 @@ def test_a_site_that_cannot_be_fitted_is_named(recordings, fit, spoil, reason):
         ({"n_folds": 1}, "expected at least 2"),
         ({"readout_policy": "best"}, "inner_cv, test_argmax"),
         ({"basis": "sae"}, "did you mean|valid"),
+        ({"basis": "factorised", "components": 5}, "keeps all"),
+        ({"basis": "factorised", "selection": "kfold"}, "has its own way"),
+        ({"basis": "none", "basis_images": "all"}, "learns nothing from images"),
+        ({"regression": "lasso", "selection": "gcv"}, "has its own way"),
+        ({"components": 2.5}, "whole number"),
+        ({"random_seed": -1}, "at least 0"),
+        ({"test_fraction": "0.2"}, "expected a number"),
+        ({"penalties": 5.0}, "list of positive finite numbers"),
+        ({"penalties": (1.0, -1.0)}, "list of positive finite numbers"),
+        ({"penalties": ("a",)}, "list of positive finite numbers"),
+        ({"bases": "pca"}, "unknown encoding setting 'bases'; did you mean 'basis'"),
     ],
 )
 def test_choices_that_mean_nothing_are_refused(recordings, fit, settings, expected):
@@ -289,9 +335,7 @@ def test_a_constant_site_and_wrong_names_are_refused(recordings, fit):
         fit(recordings, "layer9")
     with pytest.raises(InputError, match=r"basis 'ica'.*pca, srp"):
         fit(recordings, basis="ica")
-    with pytest.raises(
-        InputError, match=r"join 'inner'.*images, exact"
-    ):
+    with pytest.raises(InputError, match=r"join 'inner'.*images, exact"):
         fit(recordings, join="inner")
     recordings.responses[:, 2] = 0.1
     with pytest.raises(InputError, match="'s2': the same response to every image"):
@@ -334,6 +378,9 @@ def test_a_model_is_tied_to_its_backbone(tmp_path, backbone, recordings, fit):
     larger = dataclasses.replace(backbone, readouts={"early": (9, 9, 5)})
     with pytest.raises(InputError, match="input size"):
         load_encoding(path, larger)
+    resized = dataclasses.replace(backbone.network, input_size=12)
+    with pytest.raises(InputError, match=r'"input_size": 6.*"input_size": 12'):
+        load_encoding(path, dataclasses.replace(backbone, network=resized))
     np.savez(tmp_path / "other.npz", responses=np.zeros(3))
     with pytest.raises(InputError, match="expected an encoding model"):
         load_encoding(tmp_path / "other.npz", backbone)

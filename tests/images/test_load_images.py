@@ -197,3 +197,20 @@ def test_duplicate_images():
     other = PIXELS[[0, 0]]
     other[1, -1, -1, -1] ^= 1  # a single level
     assert duplicate_images(ImageSet(("a", "b"), other)) == ()
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_size_below_one_pixel_is_refused(tmp_path, size):
+    source = make(tmp_path, "folder", contents())
+    with pytest.raises(InputError, match=f"size: expected at least 1 pixel.*{size}"):
+        load_images(source, size)
+
+
+def test_a_link_to_nothing_is_told_not_passed_over(tmp_path):
+    source = make(tmp_path, "folder", contents())
+    (source / "annexed.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(InputError, match=r"annexed.png: cannot be read"):
+        load_images(source)
+    images = load_images(source, unreadable="skip")
+    assert images.stimulus_ids == NAMES
+    assert "annexed.png" in images.left_out["annexed"]

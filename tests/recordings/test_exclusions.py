@@ -131,3 +131,11 @@ def test_exclusions_of_one_day_serve_another():
 def test_long_lists_are_cut():
     reasons = {f"s{i}": "dead" for i in range(7)}
     assert listed(reasons).endswith("s4 (dead) and 2 more")
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_a_site_that_varies_varies_at_any_scale(scale):
+    responses = scale * np.arange(6.0).reshape(3, 2, 1)
+    responses[:, 1] = scale / 3
+    found = find_exclusions(Recordings(responses, ("a", "b", "c"), ("s0", "s1")))
+    assert list(found.sites) == ["s1"]

@@ -206,3 +206,21 @@ def test_options_reach_the_reader(tmp_path):
     loaded = load_recordings(path, stimulus="image")
     assert loaded.stimulus_ids == ("a", "b")
     np.testing.assert_array_equal(loaded.responses, [[[1, 3]], [[2, np.nan]]])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.nc", {"time_bin": 1.0}),
+        ("x.mat", {"names": ["a"]}),
+        ("x.nwb", {"window_ms": 70}),
+        ("x.csv", {"sites": 3}),
+        ("x.h5", {"subject": 250428}),
+    ],
+)
+def test_an_option_of_another_type_is_refused(tmp_path, name, options):
+    (tmp_path / name).touch()
+    ((option, value),) = options.items()
+    with pytest.raises(InputError, match=f"option {option}: expected .*found ") as told:
+        load_recordings(tmp_path / name, **options)
+    assert str(told.value).endswith(f"found {value!r}")

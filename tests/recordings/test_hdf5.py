@@ -107,3 +107,12 @@ def test_ids_become_text(values, ids, is_noted):
 def test_what_is_no_id_is_refused(values):
     with pytest.raises(InputError, match="f: stimulus_id: expected"):
         text_ids("f", "stimulus_id", values)
+
+
+def test_an_empty_file_is_named(tmp_path):
+    (tmp_path / "x.h5").touch()
+    with (
+        pytest.raises(InputError, match="found an empty file"),
+        open_hdf5(tmp_path / "x.h5"),
+    ):
+        pass

@@ -204,3 +204,13 @@ def test_the_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5netcdf", None)
     with pytest.raises(InputError, match=r"paramctl_jax\[netcdf\]"):
         read_netcdf(path)
+
+
+def test_a_classic_netcdf_file_is_named(tmp_path):
+    path = tmp_path / "old.nc"
+    make_assembly(("presentation", "neuroid"), broken=None).to_netcdf(
+        path, engine="scipy"
+    )
+    with pytest.raises(InputError, match="found classic netCDF-3; convert it") as told:
+        read_netcdf(path)
+    assert str(told.value).startswith(str(path))

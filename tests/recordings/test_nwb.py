@@ -250,3 +250,19 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
     path.write_bytes(data[: int(keep * len(data)) if keep < 1 else keep])
     with pytest.raises(InputError, match=r"day1\.nwb"):
         read_nwb(path)
+
+
+def test_observation_without_start_and_stop_is_refused(tmp_path):
+    file = new_file()
+    add_trials(file)
+    add_units(file)
+    path = write(tmp_path, file)
+    with h5py.File(path, "a") as raw:
+        raw["units/obs_intervals"] = np.zeros(3)
+        raw["units/obs_intervals_index"] = [1, 3]
+    with pytest.raises(
+        InputError, match=r"expected \[interval, 2\].*found shape \(3,\)"
+    ):
+        read_nwb(path)
+    with pytest.raises(InputError, match="window_ms"):
+        read_nwb(path, window_ms=(0, np.inf))

@@ -233,3 +233,18 @@ def test_other_hdf5_files_are_refused(tmp_path):
     with h5py.File(tmp_path / "x.h5", "a") as file:
         file["red/trials"] = 1
     assert "expected a group 'trials'" in refused(tmp_path / "x.h5")
+
+
+def test_a_trial_without_a_name_is_refused(control):
+    path, _ = control
+    with h5py.File(path, "a") as file:
+        file["red_20250428-20250430/trials/stimulus_name"][1] = ""
+    assert "expected an id in every entry" in refused(path, subject="red")
+
+
+def test_a_broken_link_is_no_column(control):
+    path, _ = control
+    with h5py.File(path, "a") as file:
+        meta = file["red_20250428-20250430/neuron_metadata"]
+        meta["moved"] = h5py.SoftLink("/nowhere")
+    assert "moved" not in read_pnc(path, subject="red").site_meta

@@ -228,3 +228,10 @@ def test_top_sites_orders_and_never_ranks_nan():
 def test_no_splits_is_an_error(key):
     with pytest.raises(InputError, match="n_splits"):
         split_half_reliability(np.zeros((3, 1, 2)), key, 0)
+
+
+@pytest.mark.parametrize("scale", [2.0**600, 2.0**-600])
+def test_numbers_whose_squares_overflow_or_vanish_are_treated_alike(key, scale):
+    responses = simulate(40, 4, [0.8, 1.5])
+    for measure in (ncsnr, noise_ceiling, lambda x: split_half_reliability(x, key, 5)):
+        np.testing.assert_array_equal(measure(scale * responses), measure(responses))

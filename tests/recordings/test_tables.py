@@ -299,3 +299,17 @@ def test_files_that_are_not_utf8_tables(tmp_path):
     assert "no such file" in refused(read_csv, tmp_path / "absent.csv")
     (tmp_path / "z.csv").write_text(f"{TIDY}\na,s0,1\n")
     assert "leave sites out" in refused(read_csv, tmp_path / "z.csv", sites=("s0",))
+
+
+def test_a_trial_without_a_session_beside_npy_is_refused(tmp_path):
+    stimuli = [["stimulus_id", "session_id"], ["a", "d1"], ["b", ""]]
+    path = write_npy(tmp_path, np.zeros((2, 1)), stimuli, column("site_id", ["s0"]))
+    assert "line 3, column 'session_id'" in refused(read_npy, path)
+
+
+def test_a_damaged_npy_header_is_refused(tmp_path):
+    path = write_npy(tmp_path, np.zeros((1, 1, 1)), [], [])
+    data = bytearray(path.read_bytes())
+    for position in range(10, 120):
+        path.write_bytes(data[:position] + b"\0" + data[position + 1 :])
+        assert "not an .npy array" in refused(read_npy, path)

@@ -281,3 +281,14 @@ def test_sites_in_another_order_have_the_same_responses(two_days):
     np.testing.assert_array_equal(
         second.select_sites(first.site_ids).responses, first.responses
     )
+
+
+def test_sessions_scaled_by_different_images_are_told(two_days):
+    anchors = ["im0", "im3", "im4", "im7"]
+    ids = np.array(two_days.stimulus_ids)
+    ids[40:][ids[40:] == "im0"] = "im1"
+    trials = dataclasses.replace(two_days, stimulus_ids=tuple(ids.tolist()))
+    (note,) = responses_from_trials(trials, anchors=anchors).notes
+    assert note.startswith("3 of 4 anchors were shown in every session that has any")
+    assert "the fewest (3) in 'd2'" in note
+    assert not responses_from_trials(trials, anchors=anchors[1:]).notes

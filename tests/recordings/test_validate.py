@@ -245,3 +245,19 @@ def test_npz_keeps_notes(tmp_path):
     write_npz(tmp_path / "a.npz", recordings)
     read = read_npz(tmp_path / "a.npz")
     assert read.notes == recordings.notes
+
+
+@pytest.mark.parametrize("kind", ["i8", "S3"])
+def test_ids_of_another_type_name_the_conversion(kind):
+    found = {"stimulus_ids": np.arange(2).astype(kind), "site_ids": ids("s", 1)}
+    say = refused(make_recordings, "x", responses=np.zeros((2, 1, 1)), **found)
+    assert say.endswith("give stimulus_ids.astype(str)")
+    found["stimulus_ids"] = found["stimulus_ids"].astype(str)
+    read = make_recordings("x", responses=np.zeros((2, 1, 1)), **found)
+    assert read.stimulus_ids == ("0", "1")
+
+
+@pytest.mark.parametrize("window", [(0.0, np.inf), (-np.inf, 0.0), (0.0, np.nan)])
+def test_a_window_without_end_is_refused(window):
+    shown = {"responses": np.zeros((2, 1, 1)), **named(2, 1)}
+    assert "window_ms" in refused(make_recordings, "x", window_ms=window, **shown)
