@@ -44,8 +44,10 @@ from paramctl_jax.types import (
 BUNDLED = "bundled"
 
 OWN = frozenset(
-    "backbone features images key levels model progress recordings responses seeds "
-    "sites stimuli test_ids trials".split()
+    {
+        *("backbone", "features", "images", "key", "levels", "model", "progress"),
+        *("recordings", "responses", "seeds", "sites", "stimuli", "test_ids", "trials"),
+    }
 )
 """Arguments of the sections' calls that the run itself gives."""
 

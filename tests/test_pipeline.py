@@ -168,6 +168,8 @@ def test_lost_results_are_made_again_equal(finished):
         ({"sites__count": 9}, "sites: expected 9 sites that pass, found 3 of 3; ask"),
         ({"synthesis": {"crop": 4}}, "did you mean 'crops'"),
         ({"synthesis__noise": -1.0}, "noise=-1.0"),
+        ({"encoding__basis": "PCA"}, "unknown encoding basis 'PCA'"),
+        ({"encoding__test_ids": ("lotus_0001",)}, "unknown setting in config.encoding"),
         ({"seeds": ()}, "config.seeds: expected at least one"),
     ],
 )
@@ -381,6 +383,38 @@ def test_a_stored_split_and_several_readouts(photographs_folder, tmp_path):
         assert "chosen by cross-validation" in model.notes[0]
         tried = tmp_path / "run" / "encoding" / f"{model.name}_readouts.json"
         assert set(json.loads(tried.read_text())) == {"layer1.0", "layer2.0"}
+
+
+def test_sites_are_chosen_without_the_held_out_images(photographs_folder, tmp_path):
+    day1 = recordings_of([f"image_{number:02d}" for number in range(30)])
+    save_recordings(tmp_path / "day1.npz", day1)
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
+    calibrated = calibration.calibrate(run)
+    chosen = calibration.best_sites(run, calibrated).site_ids
+    sites = (tmp_path / "run" / "encoding" / "sites.json").read_bytes()
+    held_out = np.isin(calibrated.recordings.stimulus_ids, calibrated.test_ids)
+    responses = calibrated.recordings.responses.copy()
+    shape = responses[held_out].shape
+    responses[held_out] = 100 * np.random.default_rng(5).standard_normal(shape)
+    other = dataclasses.replace(
+        calibrated,
+        recordings=dataclasses.replace(calibrated.recordings, responses=responses),
+    )
+    assert calibration.best_sites(run, other).site_ids == chosen
+    assert (tmp_path / "run" / "encoding" / "sites.json").read_bytes() == sites
+
+
+def test_a_comparison_that_was_not_reached_is_made_later(photographs_folder, tmp_path):
+    day1 = recordings_of([f"image_{number:02d}" for number in range(30)])
+    save_recordings(tmp_path / "day1.npz", day1)
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
+    comparisons = pipeline.fit(run) / "comparisons.json"
+    before = comparisons.read_bytes()
+    comparisons.unlink()  # as if killed after the last model
+    pipeline.fit(run)
+    assert comparisons.read_bytes() == before
 
 
 def test_missing_recordings_and_truncated_images_name_the_file(

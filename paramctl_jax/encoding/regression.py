@@ -95,7 +95,7 @@ def _learn_pca(
 ) -> Axes:
     """As any basis, but the components, component x feature, are never formed."""
     modes = principal_modes(source, settings.components)
-    rows = np.arange(len(train))
+    rows: np.ndarray = np.arange(len(train))
     if source is not train:
         position = {row: index for index, row in enumerate(source.row_ids.tolist())}
         rows = np.asarray([position[row] for row in train.row_ids.tolist()])

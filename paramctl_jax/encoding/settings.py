@@ -84,8 +84,8 @@ class EncodingSettings:
                 continue
             if not isinstance(value, numbers.Integral) or value < least:
                 raise InputError(
-                    f"encoding settings: {name}={value!r}, expected a whole number of "
-                    f"at least {least}"
+                    f"encoding settings: {name}={value!r}, expected at least {least}, "
+                    "a whole number"
                 )
         if not isinstance(self.test_fraction, numbers.Real):
             raise InputError(

@@ -342,5 +342,8 @@ def test_unusable_input_is_refused(backbone, tmp_path):
     assert "no such weights file" in refused(backbone, tmp_path / "absent.npz")
     np.savez(tmp_path / "objects.npz", W_enc=np.array([{}], object))
     assert "not plain tensors" in refused(backbone, tmp_path / "objects.npz")
+    assert "start from the plain one" in refused(
+        with_sae(backbone, READOUT, weights), weights
+    )
     with pytest.raises(InputError, match=r"unknown readout of tiny 'layer1.9'"):
         with_sae(backbone, "layer1.9", weights)

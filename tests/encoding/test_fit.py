@@ -10,6 +10,7 @@ from sklearn.linear_model import RidgeCV
 
 from paramctl_jax.encoding import (
     DEFAULT_PENALTIES,
+    EncodingSettings,
     extract_features,
     fit_encoding,
     fit_readouts,
@@ -310,18 +311,31 @@ def test_a_site_that_cannot_be_fitted_is_named(recordings, fit, spoil, reason):
         ({"basis": "factorised", "selection": "kfold"}, "has its own way"),
         ({"basis": "none", "basis_images": "all"}, "learns nothing from images"),
         ({"regression": "lasso", "selection": "gcv"}, "has its own way"),
-        ({"components": 2.5}, "whole number"),
         ({"random_seed": -1}, "at least 0"),
-        ({"test_fraction": "0.2"}, "expected a number"),
-        ({"penalties": 5.0}, "list of positive finite numbers"),
         ({"penalties": (1.0, -1.0)}, "list of positive finite numbers"),
-        ({"penalties": ("a",)}, "list of positive finite numbers"),
         ({"bases": "pca"}, "unknown encoding setting 'bases'; did you mean 'basis'"),
     ],
 )
 def test_choices_that_mean_nothing_are_refused(recordings, fit, settings, expected):
     with pytest.raises(InputError, match=expected):
         fit(recordings, **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("components", 2.5, "a whole number"),
+        ("test_fraction", "0.2", "expected a number"),
+        ("penalties", 5.0, "list of positive finite numbers"),
+        ("penalties", ("a",), "list of positive finite numbers"),
+    ],
+)
+def test_settings_of_another_type_are_refused(name, value, expected):
+    """Types are checked in tests only; a user meets the settings' own check."""
+    settings = EncodingSettings()
+    object.__setattr__(settings, name, value)
+    with pytest.raises(InputError, match=expected):
+        settings.__post_init__()
 
 
 def test_an_image_without_any_response_is_named(recordings, fit):

@@ -203,6 +203,15 @@ def test_ties_go_to_the_larger_penalty(selection, n_features, key):
     np.testing.assert_allclose(fit.cv_prediction, 0.1)
 
 
+def test_penalties_count_once_in_any_order():
+    rng = np.random.default_rng(0)
+    features, responses = rng.standard_normal((2, 40, 5))
+    fit = fitted(features, responses, [10.0, 1.0, 10.0])
+    assert fit.penalties.tolist() == [1.0, 10.0]
+    once = fitted(features, responses, [10.0, 10.0])
+    assert not edge_notes(once, tuple("abcde"))  # one candidate is no edge
+
+
 def test_closed_form_for_one_feature():
     x = np.array([[-3.0], [-1.0], [1.0], [3.0]])
     y = 2 * x + 5
