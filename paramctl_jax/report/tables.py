@@ -63,7 +63,7 @@ def encoding_comparisons(inputs: ReportInputs) -> str:
             f"{a} − {b}",
             number(float(c.mean.difference[0]), signed=True),
             _interval(tuple(c.mean.ci90[0])),
-            escaped(c.verdict),
+            escaped(c.verdict.replace(" -", " −")),
         )
         for (a, b), c in shown.items()
     ]

@@ -7,14 +7,17 @@ import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from closed_loop import build
 from PIL import Image
 
+from paramctl_jax.encoding import compare_encoding
 from paramctl_jax.report import summary_table, write_report
 from paramctl_jax.report.gallery import embedded_stimuli
 from paramctl_jax.report.page import page
 from paramctl_jax.types import ControlScore, InputError, StimulusSet
+from tests.evaluations import evaluation_of
 
 VOID = {"meta", "img", "input", "source", "br"}
 
@@ -164,6 +167,39 @@ def test_comparison_row(parsed, inputs):
 
 
 HOSTILE = ('<script>alert("m")</script>', 'it\'s "7"&<b>', "../../up $x_1$")
+
+
+def test_encoding_differences_and_the_choice_of_sites_are_shown(inputs):
+    rng = np.random.default_rng(0)
+    recorded, error = rng.standard_normal((2, 60, 3))
+    evaluations = {
+        name: evaluation_of(
+            ("s0", "s1", "s2"), (), tuple(f"im{i}" for i in range(60)),
+            recorded=recorded, predicted=recorded + noise * error,
+        )
+        for name, noise in (("a", 0.3), ("b", 2.0))
+    }  # fmt: skip
+    comparison = compare_encoding(evaluations["a"], evaluations["b"], n_bootstrap=500)
+    choice = {
+        "v4_07": {
+            "reliability": 0.9,
+            "ncsnr": 1.2,
+            "ceiling": 0.95,
+            "status": "chosen",
+        },
+        "<b>": {"reliability": None, "ncsnr": None, "ceiling": None, "status": "a < b"},
+    }
+    shown = dataclasses.replace(
+        inputs, encoding_comparisons={("a", "b"): comparison}, site_choice=choice
+    )
+    html = page(shown, {}, {})
+    parsed = Page(html)
+    (row,) = [row for row in parsed.rows if row[0] == "a − b"]
+    assert row[3].startswith("different")
+    assert "is no equivalence" in parsed.text
+    assert ["v4_07", "0.90", "1.20", "0.95", "chosen"] in parsed.rows
+    assert ["<b>", "–", "–", "–", "a < b"] in parsed.rows
+    assert "The choice of 1 among 2 recorded sites" in parsed.text
 
 
 def test_hostile_ids_are_text(tmp_path):
