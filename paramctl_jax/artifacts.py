@@ -73,7 +73,9 @@ def atomic_write(path: str | Path, data: bytes) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """Numpy scalars and arrays, paths and mappings as JSON's own types."""
+    """Numpy scalars and arrays, paths and mappings as JSON's own types; NaN as null."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return np.where(np.isfinite(value), value.astype(object), None).tolist()
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Mapping):

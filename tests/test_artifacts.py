@@ -100,6 +100,13 @@ def test_json_is_stable_and_takes_numpy(tmp_path):
         artifacts.to_json({"x": object()})
 
 
+def test_undefined_entries_of_arrays_are_null():
+    text = artifacts.to_json({"r": np.array([[0.5, np.nan], [np.inf, 1.0]])})
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "r": [[0.5, None], [None, 1.0]]
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -63,8 +63,9 @@ class EncodingEvaluation:
       r2_normalised: ``r2 / ceiling**2``; likewise.
       r_ci, r2_ci, r_normalised_ci, r2_normalised_ci: low and high end of each.
       cv_r: Pearson correlation over the training images between responses and
-        predictions by fits without the image (leave-one-out or K folds); for choosing
-        sites and readouts without looking at the held-out images.
+        predictions by fits without the image (leave-one-out or K folds, in the basis of
+        all training images); for choosing sites and readouts without looking at the
+        held-out images.
       cv_r2: ``1 - SSE / SST`` of the same predictions.
       train_ids: images of the fit.
       test_ids: held-out images.
