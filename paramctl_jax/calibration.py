@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from paramctl_jax import artifacts
-from paramctl_jax.encoding import EncodingSettings, load_split, save_split, split_ids
+from paramctl_jax.encoding import (
+    EncodingSettings,
+    common_stimuli,
+    load_split,
+    save_split,
+    split_ids,
+)
 from paramctl_jax.experiment import Run, recordings_file
 from paramctl_jax.recordings import (
     Exclusions,
@@ -150,34 +156,23 @@ def best_sites(run: Run, calibration: Calibration) -> Recordings:
 
 
 def _of_images(recorded: Recordings, natural: ImageSet, run: Run) -> Recordings:
-    """Recordings without the seed images, and with a response to every natural image.
+    """Recordings of the natural images alone, joined as the settings say.
 
     Raises:
-      InputError: images without a response, unless the join is ``"common"``.
+      InputError: naming the file, where stimuli differ and the join forbids it.
     """
     join = run.config["encoding"].get("join", EncodingSettings.join)
-    wanted = set(natural.stimulus_ids) | set(run.seeds.stimulus_ids)
-    known = set(recorded.stimulus_ids)
-    missing = [name for name in natural.stimulus_ids if name not in known]
-    extra = [name for name in recorded.stimulus_ids if name not in wanted]
-    problem = (missing and join != "common") or (extra and join == "exact")
-    if problem or len(missing) == len(natural):
+    seeds = set(run.seeds.stimulus_ids)
+    rest = [name for name in recorded.stimulus_ids if name not in seeds]
+    recorded = recorded.select_stimuli(rest)
+    try:
+        common, notes = common_stimuli(natural, recorded, join)
+    except InputError as error:
         raise InputError(
-            f"{recordings_file(run, 'day1')}: {len(missing)} of {len(natural)} images "
-            f"have no response (first {missing[:3]}), {len(extra)} recorded stimuli "
-            f"have no image (first {extra[:3]}); correct the ids, or give "
+            f"{recordings_file(run, 'day1')}: {error}; or give "
             "--config.encoding.join=common to fit on those that both have"
-        )
-    notes = [
-        f"{len(ids)} {what} left out, first {ids[0]!r}"
-        for what, ids in (
-            ("images without a response", missing),
-            ("recorded stimuli without an image", extra),
-        )
-        if ids
-    ]
-    kept = [name for name in natural.stimulus_ids if name in known]
-    chosen = recorded.select_stimuli(kept)
+        ) from error
+    chosen = recorded.select_stimuli(common)
     return dataclasses.replace(chosen, notes=(*chosen.notes, *notes))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -195,50 +195,63 @@ def open_run(
     return run
 
 
+CALLS = {
+    "encoding": fit_encoding,
+    "images": load_images,
+    "sites": choose_sites,
+    "levels": target_levels,
+    "scoring": scoring.control_score,
+    "synthesis": accentuate,
+}
+"""The call whose keyword arguments a section of the settings holds."""
+
+RECORDS = {"encoding": EncodingSettings, "synthesis": Settings}
+"""Further settings of such a call, checked by their own record."""
+
+
 def _check_settings(config: Mapping[str, Any]) -> None:
     """Every section must fit its call; said before the first long stage."""
-    calls = {
-        "encoding": fit_encoding,
-        "images": load_images,
-        "sites": choose_sites,
-        "levels": target_levels,
-        "scoring": scoring.control_score,
-        "synthesis": accentuate,
-    }
-    records = {"encoding": EncodingSettings, "synthesis": Settings}
-    sections = {section: (config[section], call) for section, call in calls.items()}
-    trials = config["recordings"].get("trials") or {}
-    if config["subject"] and config["recordings"].get("trials") is not None:
+    trials = config["recordings"].get("trials")
+    if config["subject"] and trials is not None:
         raise InputError(
             "config.recordings.trials: the in-silico subject's responses are z-scores "
             "already; set it to None, or config.subject to None for real recordings"
         )
-    sections["recordings.trials"] = (trials, responses_from_trials)
-    for section, (settings, function) in sections.items():
-        parameters = inspect.signature(function).parameters.values()
-        known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - OWN
-        if section in records:
-            known |= {field.name for field in dataclasses.fields(records[section])}
-        for name in settings:
-            if name not in known:
-                raise unknown(name, sorted(known), f"setting in config.{section}")
-    for section, record in records.items():
+    _check_names("recordings.trials", trials or {}, responses_from_trials)
+    for section, call in CALLS.items():
+        _check_names(section, config[section], call)
+    for section, record in RECORDS.items():
         names = {field.name for field in dataclasses.fields(record)}
         record(**{k: v for k, v in config[section].items() if k in names})
-    for section in ("models", "seeds"):
-        if not isinstance(config[section], list | tuple):
-            raise InputError(
-                f"config.{section}: expected a sequence, found {config[section]!r}"
-            )
-    given = {
-        "models": [model_entry(entry).name for entry in config["models"]],
-        "seeds": list(config["seeds"]),
-    }
-    for section, ids in given.items():
-        if not ids or len(set(ids)) < len(ids):
-            raise InputError(
-                f"config.{section}: expected at least one name, each once, found {ids}"
-            )
+    _check_each_once("models", config, lambda entry: model_entry(entry).name)
+    _check_each_once("seeds", config, str)
+
+
+def _check_names(
+    section: str, settings: Mapping[str, Any], call: Callable[..., Any]
+) -> None:
+    """Every setting is an argument of the section's call that the run does not give."""
+    parameters = inspect.signature(call).parameters.values()
+    known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - OWN
+    if section in RECORDS:
+        known |= {field.name for field in dataclasses.fields(RECORDS[section])}
+    for name in settings:
+        if name not in known:
+            raise unknown(name, sorted(known), f"setting in config.{section}")
+
+
+def _check_each_once(
+    section: str, config: Mapping[str, Any], name_of: Callable[[Any], str]
+) -> None:
+    """A sequence of at least one entry, no name twice."""
+    entries = config[section]
+    if not isinstance(entries, list | tuple):
+        raise InputError(f"config.{section}: expected a sequence, found {entries!r}")
+    names = [name_of(entry) for entry in entries]
+    if not names or len(set(names)) < len(names):
+        raise InputError(
+            f"config.{section}: expected at least one name, each once, found {names}"
+        )
 
 
 def _free_sections(run: Run) -> tuple[str, ...]:

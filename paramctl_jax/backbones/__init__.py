@@ -6,6 +6,7 @@ from paramctl_jax.backbones.loading import (
     load_backbone,
     random_backbone,
     read,
+    read_all,
     spec_of_weights,
     weight_folders,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "load_backbone",
     "random_backbone",
     "read",
+    "read_all",
     "spec_of",
     "spec_of_weights",
     "weight_folders",

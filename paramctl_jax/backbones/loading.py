@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -279,8 +279,21 @@ def read(
       Features flattened channel first, then position: channel, height, width of a
       map (torch's order), channel, token of a transformer.
     """
-    out = network.module.apply(variables, images.prepare(pixels, network))[readout]
-    return jax.numpy.moveaxis(out, -1, 1).reshape(out.shape[0], -1)
+    return read_all(network, variables, pixels, (readout,))[readout]
+
+
+def read_all(
+    network: Network,
+    variables: PyTree,
+    pixels: Float[Array, "image height width 3"],
+    readouts: Sequence[str],
+) -> dict[str, Float[Array, "image feature"]]:
+    """`read` of several readouts from one tracing of the network."""
+    out = network.module.apply(variables, images.prepare(pixels, network))
+    return {
+        name: jax.numpy.moveaxis(out[name], -1, 1).reshape(len(pixels), -1)
+        for name in readouts
+    }
 
 
 def check_readout(backbone: Backbone, readout: str) -> str:

@@ -12,6 +12,7 @@ from paramctl_jax.encoding.factorised import factorised
 from paramctl_jax.encoding.features import extract_features, extract_readouts
 from paramctl_jax.encoding.fit import choose_model, fit_encoding, fit_readouts
 from paramctl_jax.encoding.gram import gram
+from paramctl_jax.encoding.join import common_stimuli
 from paramctl_jax.encoding.levels import RelativeLevels, relative_levels, target_levels
 from paramctl_jax.encoding.linear import LinearFit
 from paramctl_jax.encoding.prediction import predict, predict_features, predict_pixels
@@ -42,6 +43,7 @@ __all__ = [
     "choose_readout",
     "choose_readouts_per_site",
     "collapse",
+    "common_stimuli",
     "compare_encoding",
     "encoding_table",
     "evaluate",

@@ -102,10 +102,9 @@ def _images(
 ) -> Iterator[tuple[slice, Float[np.ndarray, "image channel position"]]]:
     """A few images at a time, all their features in float64."""
     count, width = features.shape
-    rows = np.arange(count) if features.rows is None else features.rows
     for start in range(0, count, CHUNK):
         chunk = slice(start, min(start + CHUNK, count))
-        part = FeatureBlocks(features.array, rows[chunk])
+        part = FeatureBlocks(features.array, features.row_ids[chunk])
         for _, block in part.blocks(width):
             yield chunk, block.reshape(-1, *shape)
 

@@ -18,11 +18,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
-from paramctl_jax.backbones import check_readout
+from paramctl_jax.backbones import check_readout, read_all
 from paramctl_jax.encoding.feature_key import feature_entries
 from paramctl_jax.encoding.feature_store import opened, stored
 from paramctl_jax.encoding.feature_writer import writing
-from paramctl_jax.images import prepare, to_float
+from paramctl_jax.images import to_float
 from paramctl_jax.progress import bar
 from paramctl_jax.types import Backbone, ImageSet, InputError, Network
 
@@ -224,13 +224,8 @@ def _read(
     images: Float[Array, "image height width 3"],
     readouts: tuple[str, ...],
 ) -> dict[str, Float[Array, "image feature"]]:
-    """`backbones.read` of several readouts from one tracing of the network."""
     with jax.default_matmul_precision("highest"):
-        out = network.module.apply(variables, prepare(images, network))
-        return {
-            name: jax.numpy.moveaxis(out[name], -1, 1).reshape(len(images), -1)
-            for name in readouts
-        }
+        return read_all(network, variables, images, readouts)
 
 
 _one_device = jax.jit(_read, static_argnames=("network", "readouts"))

@@ -71,7 +71,7 @@ def join_and_split(
       InputError: stimuli that differ, a site or image that cannot be used, no key;
         nothing left to fit; both `test_ids` and `split`.
     """
-    common, notes = _common(images, recordings, settings.join)
+    common, notes = common_stimuli(images, recordings, settings.join)
     recordings = recordings.select_stimuli(common)
     _refuse_unusable(recordings)
     if split is not None and test_ids is not None:
@@ -86,10 +86,22 @@ def join_and_split(
     return Joined(recordings, train, test, (*recordings.notes, *notes))
 
 
-def _common(
+def common_stimuli(
     images: ImageSet, recordings: Recordings, join: str
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Ids that both hold, in the images' order, and what was left out."""
+    """Ids that both hold, in the images' order, and what was left out.
+
+    Args:
+      images: what was shown.
+      recordings: what was recorded, in any order.
+      join: see `EncodingSettings.join`.
+
+    Returns:
+      The ids, and notes in plain words.
+
+    Raises:
+      InputError: nothing in common, or stimuli that differ where `join` forbids it.
+    """
     recorded, shown = set(recordings.stimulus_ids), set(images.stimulus_ids)
     common = tuple(name for name in images.stimulus_ids if name in recorded)
     if not common:

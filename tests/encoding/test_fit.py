@@ -306,7 +306,7 @@ def test_a_site_that_cannot_be_fitted_is_named(recordings, fit, spoil, reason):
         ({"selection": "lop"}, "did you mean 'loo'"),
         ({"n_folds": 1}, "expected at least 2"),
         ({"readout_policy": "best"}, "inner_cv, test_argmax"),
-        ({"basis": "sae"}, "did you mean|valid"),
+        ({"basis": "sae"}, "unknown encoding basis 'sae'"),
         ({"basis": "factorised", "components": 5}, "keeps all"),
         ({"basis": "factorised", "selection": "kfold"}, "has its own way"),
         ({"basis": "none", "basis_images": "all"}, "learns nothing from images"),
