@@ -11,12 +11,14 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from paramctl_jax.compilation import use_compilation_cache
 from paramctl_jax.types import InputError
 
 
 def run(main: Callable[[Sequence[str]], Any]) -> None:
     """Runs ``main(argv)`` under absl; user errors end in one line and exit code 1."""
     logging.set_verbosity(logging.WARNING)  # libraries log every file they touch
+    use_compilation_cache()
     try:
         app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
     except InputError as error:

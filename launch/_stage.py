@@ -16,16 +16,25 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.")
 _PROGRESS = flags.DEFINE_bool("progress", True, "Show progress bars.")
 
 
-def run(stage: Callable[[Run], Any]) -> None:
-    """Opens the run that the flags name, carries out one stage, prints its result."""
+def run(stage: Callable[[Run], Any], rehearsal: Callable[[Run], Any] | None = None):
+    """Opens the run that the flags name, carries out one stage, prints its result.
+
+    Args:
+      stage: of the loop.
+      rehearsal: what ``--dry_run`` does instead, in a run that claims nothing.
+    """
+    dry = rehearsal and flags.DEFINE_bool(
+        "dry_run", False, "Print what the accentuation will cost; write nothing."
+    )
 
     def main(argv: Sequence[str]) -> None:
         del argv
         config, workdir = _main.required(
             config=_main.settings(_CONFIG), workdir=_WORKDIR.value
         )
-        opened = open_run(config, workdir, _PROGRESS.value)
-        result = stage(opened)
+        todo = rehearsal if rehearsal and dry.value else stage
+        opened = open_run(config, workdir, _PROGRESS.value, claim=todo is stage)
+        result = todo(opened)
         for part in result if isinstance(result, tuple) else (result,):
             print(part)
 

@@ -2,11 +2,12 @@
 
     python -m launch.accentuate --config=configs/quickstart.py --workdir=runs/m1
 
-Reads ``encoding/``; writes ``levels.json`` and ``stimuli/``.
+Reads ``encoding/``; writes ``levels.json`` and ``stimuli/``. With ``--dry_run`` it
+prints what the sweep will cost and touches nothing.
 """
 
 from launch import _stage
-from paramctl_jax import pipeline
+from paramctl_jax import dry_run, pipeline
 
 if __name__ == "__main__":
-    _stage.run(pipeline.accentuate)
+    _stage.run(pipeline.accentuate, dry_run.dry_run)

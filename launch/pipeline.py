@@ -7,7 +7,7 @@ same command again continues an interrupted run.
 """
 
 from launch import _stage
-from paramctl_jax import pipeline
+from paramctl_jax import dry_run, pipeline
 
 if __name__ == "__main__":
-    _stage.run(pipeline.run_stages)
+    _stage.run(pipeline.run_stages, dry_run.dry_run)

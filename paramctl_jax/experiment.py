@@ -166,9 +166,18 @@ def _names(readout: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def open_run(
-    config: Mapping[str, Any], workdir: str | Path, progress: bool = True
+    config: Mapping[str, Any],
+    workdir: str | Path,
+    progress: bool = True,
+    claim: bool = True,
 ) -> Run:
     """Checks the settings against images, networks and files; claims the directory.
+
+    Args:
+      config: resolved settings.
+      workdir: the run directory.
+      progress: show progress bars.
+      claim: False writes nothing, for a dry run.
 
     Raises:
       InputError: before anything is written: unreadable images or recordings, unknown
@@ -187,11 +196,12 @@ def open_run(
     if not config["subject"]:
         load_recordings(day1, **(config["recordings"].get("reader") or {}))
         digests["day1"] = artifacts.sha256_file(day1)
-    artifacts.claim_directory(
-        workdir,
-        {**config, "inputs": digests, "readouts": run.readouts},
-        free=_free_sections(run),
-    )
+    if claim:
+        artifacts.claim_directory(
+            workdir,
+            {**config, "inputs": digests, "readouts": run.readouts},
+            free=_free_sections(run),
+        )
     return run
 
 

@@ -54,6 +54,12 @@ def lane_sharding(devices: Sequence[Any]) -> NamedSharding:
     return NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(AXIS))
 
 
+def replicate(tree: PyTree, devices: Sequence[Any]) -> PyTree:
+    """Puts a whole copy of every leaf on each device."""
+    mesh = Mesh(np.asarray(devices), (AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
 def over_lanes(
     function: Callable[..., PyTree], devices: Sequence[Any]
 ) -> Callable[..., PyTree]:
@@ -74,6 +80,7 @@ def over_lanes(
         mesh=mesh,
         in_specs=(whole, split, split),
         out_specs=split,
+        check_vma=False,  # nothing is exchanged between devices: nothing to check
     )
     # left to itself the compiler lays the state out anew, and then compiles twice
     return jax.jit(mapped, donate_argnums=1, out_shardings=lane_sharding(devices))
@@ -88,6 +95,8 @@ def run(
     done: Callable[[PyTree], Any],
     collect: Callable[[int, PyTree, int], None],
     check_every: int = 4,
+    take: Callable[[PyTree], PyTree] = lambda state: state,
+    watch: Callable[[PyTree, Int[np.ndarray, " slot"]], None] | None = None,
 ) -> None:
     """Runs every lane to its end, refilling slots as lanes finish.
 
@@ -95,14 +104,18 @@ def run(
       advance: ``advance(state, lane) -> state`` on all slots; ``lane["fresh"]`` marks
         the slots whose state must be started anew.
       state: of all slots; its content is never read before a slot is fresh.
-      lanes: mapping of arrays with one row per lane.
+      lanes: mapping of arrays (or trees of them) with one row per lane.
       slots: number of lanes worked on at a time.
       done: the finished flags of a state, ``[slot]``.
       collect: ``collect(lane index, state on the host, slot)`` for a finished lane.
       check_every: steps between two looks at the flags; a finished lane is frozen
         meanwhile, so that this changes the cost and not the result.
+      take: the part of a state that `collect` is given, fetched from the devices.
+      watch: ``watch(state, occupant)`` after every step; `occupant` is the lane index
+        of each slot, `EMPTY` where there is none.
     """
-    total = len(next(iter(lanes.values())))
+    total = len(jax.tree.leaves(lanes)[0])
+    place = getattr(jax.tree.leaves(state)[0], "sharding", None)
     occupant = np.full(slots, EMPTY)
     waiting = iter(range(total))
     fresh = np.zeros(slots, bool)
@@ -112,14 +125,18 @@ def run(
             occupant[slot] = next(waiting, EMPTY)
             fresh[slot] = occupant[slot] != EMPTY
         rows = np.maximum(occupant, 0)  # an empty slot idles on lane 0, uncollected
-        lane = {name: values[rows] for name, values in lanes.items()}
-        for _ in range(check_every):
-            state = advance(state, {**lane, "fresh": fresh})
-            fresh = np.zeros(slots, bool)
-        ended = np.flatnonzero(np.asarray(done(state)) & (occupant != EMPTY))
-        if ended.size:
-            host = jax.device_get(state)
-            for slot in ended:
-                collect(int(occupant[slot]), host, int(slot))
-            occupant[ended] = EMPTY
-            finished += ended.size
+        lane = jax.tree.map(lambda values, rows=rows: values[rows], lanes)
+        lane = jax.device_put(lane, place)
+        ended = np.zeros(0, int)
+        while not ended.size:
+            for _ in range(check_every):
+                state = advance(state, {**lane, "fresh": fresh})
+                fresh = np.zeros(slots, bool)
+                if watch is not None:
+                    watch(state, occupant)
+            ended = np.flatnonzero(np.asarray(done(state)) & (occupant != EMPTY))
+        host = jax.device_get(take(state))
+        for slot in ended:
+            collect(int(occupant[slot]), host, int(slot))
+        occupant[ended] = EMPTY
+        finished += ended.size

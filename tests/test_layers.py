@@ -16,6 +16,7 @@ PACKAGE = Path(paramctl_jax.__file__).parent
 ROOMS = (
     "types",
     "progress",
+    "compilation",
     "artifacts",
     "arrays",
     "images",
@@ -33,6 +34,7 @@ ROOMS = (
     "report",
     "experiment",
     "calibration",
+    "dry_run",
     "pipeline",
 )
 NEVER = {"absl", "ml_collections", "tensorflow", "torch", "torchvision"}

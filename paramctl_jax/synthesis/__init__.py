@@ -1,7 +1,17 @@
 """Feature accentuation: image parameterisation, augmentation, and the engine."""
 
 from paramctl_jax.synthesis.accentuate import accentuate
-from paramctl_jax.synthesis.engine import Settings
-from paramctl_jax.synthesis.parameterisation import decode, frequency_prior
+from paramctl_jax.synthesis.dry_run import Estimate, estimate
+from paramctl_jax.synthesis.plan import Plan, make_plan
+from paramctl_jax.synthesis.presets import COMPATIBILITY
+from paramctl_jax.synthesis.settings import Settings
 
-__all__ = ["Settings", "accentuate", "decode", "frequency_prior"]
+__all__ = [
+    "COMPATIBILITY",
+    "Estimate",
+    "Plan",
+    "Settings",
+    "accentuate",
+    "estimate",
+    "make_plan",
+]

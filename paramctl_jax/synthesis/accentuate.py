@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -10,18 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray, PyTree
 
-from paramctl_jax import images, lanes
+from paramctl_jax import lanes
 from paramctl_jax.progress import bar
-from paramctl_jax.synthesis.engine import (
-    LaneState,
-    Settings,
-    Shared,
-    compiled_step,
-    initial_state,
-)
-from paramctl_jax.types import EncodingModel, ImageSet, InputError, Sweep, indices_of
-
-HIT, MAX_STEPS, NONFINITE = "hit", "max_steps", "nonfinite"
+from paramctl_jax.synthesis import engine, path, tables
+from paramctl_jax.synthesis.budget import check_memory
+from paramctl_jax.synthesis.dry_run import memory_of
+from paramctl_jax.synthesis.gradient import Shared
+from paramctl_jax.synthesis.plan import Plan, make_plan
+from paramctl_jax.synthesis.results import Recorder, Results
+from paramctl_jax.types import EncodingModel, ImageSet, Sweep
 
 
 def accentuate(
@@ -53,7 +52,7 @@ def accentuate(
       slots: lanes worked on at a time on each device.
       devices: None takes all local ones.
       progress: show a bar.
-      **settings: see `engine.Settings` (crops, noise, learning_rate, ...).
+      **settings: see `Settings` (route, crops, noise, learning_rate, ...).
 
     Returns:
       The sweep: images, what they reached, and why each lane ended. Lanes that missed
@@ -61,165 +60,178 @@ def accentuate(
 
     Raises:
       InputError: levels and sites that do not fit, non-finite or repeated levels,
-        seeds of the fit, settings out of range.
+        seeds of the fit, settings out of range, more memory needed than there is.
     """
-    site_ids = tuple(model.site_ids if sites is None else sites)
-    rows = indices_of(site_ids, model.site_ids, f"sites of {model.name}")
-    levels = np.asarray(levels, np.float64)
-    _check(model, seeds, levels, site_ids)
-    if slots < 1 or not tolerance > 0 or not slow > 0:
-        raise InputError(
-            f"synthesis settings: slots={slots}, tolerance={tolerance}, slow={slow}; "
-            "expected at least 1 slot, and tolerance and slow above 0"
-        )
-    devices = tuple(jax.local_devices() if devices is None else devices)
-    step = compiled_step(
-        model.backbone.network, model.readout, Settings(**settings), devices
+    plan = make_plan(
+        model,
+        seeds,
+        levels,
+        sites=sites,
+        tolerance=tolerance,
+        slow=slow,
+        slots=slots,
+        devices=devices,
+        **settings,
     )
-    shared = _shared(model, rows, seeds, key)
-    extent = levels.max(axis=1) - levels.min(axis=1)
-    table = _lane_table(site_ids, seeds, levels, tolerance * extent, slow * extent)
-    total = len(devices) * slots
-    size = seeds.pixels.shape[1]
-    results = _Results(levels.shape[0], len(seeds), levels.shape[1], size)
-    with bar(
-        total=len(table["target"]), label=f"{model.name}: lanes", show=progress
-    ) as progress_bar:
+    check_memory(memory_of(plan), plan.devices[0])
+    return _Work(plan, key, progress).sweep()
 
-        def collect(lane: int, state: LaneState, slot: int) -> None:
-            results.put(lane, state, slot)
-            progress_bar.update()
 
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """One sweep under way."""
+
+    plan: Plan
+    key: PRNGKeyArray
+    progress: bool
+
+    @cached_property
+    def shared(self) -> Shared:
+        """On the devices, once for all steps."""
+        return lanes.replicate(self.plan.shared(self.key), self.plan.devices)
+
+    def sweep(self) -> Sweep:
+        """Predicts the seeds, runs the route, collects."""
+        plan, grid = self.plan, self.plan.grid
+        start = self._start()
+        results = Results(plan.seeds, start, grid.shape[2])
+        run = self._path if plan.engine.settings.route == "path" else self._lanes
+        recorder, clean = run(results, start)
+        passes = {
+            "search": recorder.steps * plan.engine.settings.crops,
+            "clean": clean + start.size,
+        }
+        return results.sweep(
+            plan.model,
+            grid.site_ids,
+            plan.seeds,
+            grid.levels,
+            grid.tolerance,
+            recorder.traces(),
+            passes,
+        )
+
+    def _start(self) -> Float[np.ndarray, "site seed"]:
+        """Clean predictions of the seeds, in the slots of the step: the same bits."""
+        plan = self.plan
+        table = tables.start_table(plan.grid)
+        found = np.zeros(plan.grid.shape[:2], np.float32)
+
+        def collect(row: int, state: engine.Start, slot: int) -> None:
+            found[table["site"][row], table["seed"][row]] = state.prediction[slot]
+
+        step = engine.compiled_start(plan.engine, plan.devices)
+        zero = jnp.zeros(plan.total_slots, jnp.float32)
+        self._run(step, engine.Start(zero, zero > 0), table, collect)
+        return found
+
+    def _lanes(
+        self, results: Results, start: Float[np.ndarray, "site seed"]
+    ) -> tuple[Recorder, int]:
+        """Every level on its own."""
+        plan = self.plan
+        table = tables.lane_table(plan.grid, start)
+        recorder = self._recorder(table)
+        total = start.size * plan.grid.shape[2]
+        with self._bar(total, total - len(table["site"])) as progress:
+
+            def collect(row: int, state: engine.LaneState, slot: int) -> None:
+                lane = tuple(
+                    int(table[name][row]) for name in ("site", "seed", "level")
+                )
+                results.put(lane, *_best(state, slot))
+                results.finite[lane] = state.finite[slot]
+                recorder.end(row, state, slot)
+                progress.update()
+
+            self._steps(table, collect, recorder.watch)
+        return recorder, recorder.steps
+
+    def _path(
+        self, results: Results, start: Float[np.ndarray, "site seed"]
+    ) -> tuple[Recorder, int]:
+        """Every seed once up and once down, levels taken as they are passed."""
+        plan = self.plan
+        table = tables.path_table(plan.grid, start)
+        recorder = self._recorder(table)
+        waiting = tables.levels_of_paths(plan.grid, start, table)
+        total = start.size * plan.grid.shape[2]
+        with self._bar(total, total - sum(map(len, waiting))) as progress:
+
+            def put(row: int, column: int, *found: Any) -> None:
+                lane = (int(table["site"][row]), int(table["seed"][row]), column)
+                results.put(lane, *found)
+                progress.update()
+
+            crossings = path.Crossings(
+                plan.engine,
+                self.shared,
+                plan.devices,
+                plan.total_slots,
+                waiting,
+                table,
+                put,
+            )
+
+            def collect(row: int, state: engine.LaneState, slot: int) -> None:
+                for column, _ in crossings.waiting[row]:  # never passed
+                    put(row, column, *_best(state, slot))
+                    lane = (table["site"][row], table["seed"][row], column)
+                    results.finite[lane] = state.finite[slot]
+                recorder.end(row, state, slot)
+
+            def watch(state: engine.LaneState, occupant: np.ndarray) -> None:
+                recorder.watch(state, occupant)
+                crossings.watch(state, occupant)
+
+            self._steps(table, collect, watch)
+            crossings.finish()
+        return recorder, recorder.steps + crossings.guesses
+
+    def _recorder(self, table: tables.Table) -> Recorder:
+        kept = self.plan.engine.settings.transparency
+        return Recorder(table, self.plan.engine.canvas if kept else 0)
+
+    def _bar(self, total: int, done: int) -> Any:
+        shown = bar(
+            total=total, label=f"{self.plan.model.name}: lanes", show=self.progress
+        )
+        shown.update(done)
+        return shown
+
+    def _steps(self, table: tables.Table, collect: Any, watch: Any) -> None:
+        plan = self.plan
+        step = engine.compiled_step(plan.engine, plan.devices)
+        blank = plan.engine.blank(plan.total_slots)
+        self._run(step, blank, table, collect, take=engine.outcome, watch=watch)
+
+    def _run(
+        self,
+        step: Any,
+        blank: PyTree,
+        table: tables.Table,
+        collect: Any,
+        **options: Any,
+    ) -> None:
+        """One program over all rows of a table."""
+        if not len(table["site"]):
+            return
         lanes.run(
-            lambda state, lane: step(shared, state, lane),
+            lambda state, lane: step(self.shared, state, lane),
             # laid out as the step returns it, so that it is compiled once
-            jax.device_put(_blank(size, total), lanes.lane_sharding(devices)),
+            jax.device_put(blank, lanes.lane_sharding(self.plan.devices)),
             table,
-            slots=total,
+            slots=self.plan.total_slots,
             done=lambda state: state.done,
             collect=collect,
-        )
-    return results.sweep(model, site_ids, seeds, levels, tolerance * extent)
-
-
-def _check(
-    model: EncodingModel,
-    seeds: ImageSet,
-    levels: Float[np.ndarray, "site level"],
-    site_ids: tuple[str, ...],
-) -> None:
-    if len(set(seeds.stimulus_ids)) < max(1, len(seeds)):
-        raise InputError("seeds: expected at least one seed image, each once")
-    if levels.ndim != 2 or levels.shape[0] != len(site_ids):
-        raise InputError(
-            f"levels: expected one row per site, {len(site_ids)}, found "
-            f"shape {levels.shape}"
-        )
-    distinct = all(len(set(row)) == len(row) for row in levels.tolist())
-    if not np.isfinite(levels).all() or levels.shape[1] < 2 or not distinct:
-        raise InputError(
-            "levels: expected at least two finite, distinct target levels per site"
-        )
-    seen = sorted(set(seeds.stimulus_ids) & set(model.evaluation.train_ids))
-    if seen:
-        raise InputError(
-            f"seeds: {len(seen)} of {len(seeds)} were among the fit's training images, "
-            f"first {seen[0]!r}; hold them out with images.drop(seeds)"
+            check_every=1,
+            **options,
         )
 
 
-def _shared(
-    model: EncodingModel, rows: np.ndarray, seeds: ImageSet, key: PRNGKeyArray
-) -> Shared:
-    return Shared(
-        variables=model.backbone.variables,
-        weights=jnp.asarray(model.weights[rows], jnp.float32),
-        bias=jnp.asarray(model.bias[rows], jnp.float32),
-        seeds=jnp.asarray(images.to_float(seeds.pixels)),
-        root=key,
+def _best(state: engine.LaneState, slot: int) -> tuple[np.ndarray, float, int]:
+    return (
+        np.asarray(state.best[slot]),
+        float(state.best_prediction[slot]),
+        int(state.best_step[slot]),
     )
-
-
-def _blank(size: int, slots: int) -> PyTree:
-    return jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (slots, *leaf.shape)).copy(),
-        initial_state(size),
-    )
-
-
-def _lane_table(
-    site_ids: tuple[str, ...],
-    seeds: ImageSet,
-    levels: Float[np.ndarray, "site level"],
-    tolerance: Float[np.ndarray, " site"],
-    slow: Float[np.ndarray, " site"],
-) -> dict[str, np.ndarray]:
-    """One row per lane, in the order site, seed, level.
-
-    Models share draws: a lane's identity is its site, seed image and target.
-    """
-    shape = (len(site_ids), len(seeds), levels.shape[1])
-    site, seed, level = (index.ravel() for index in np.indices(shape))
-    identities = [
-        lanes.lane_identity(
-            site_ids[i], seeds.stimulus_ids[j], float(levels[i, k]).hex()
-        )
-        for i, j, k in zip(site, seed, level, strict=True)
-    ]
-    return {
-        "site": site.astype(np.int32),
-        "seed": seed.astype(np.int32),
-        "target": levels[site, level].astype(np.float32),
-        "tolerance": tolerance[site].astype(np.float32),
-        "slow": slow[site].astype(np.float32),
-        "identity": np.stack(identities),
-    }
-
-
-class _Results:
-    """Collects finished lanes into the arrays of a `Sweep`."""
-
-    def __init__(self, sites: int, seeds: int, levels: int, size: int):
-        shape = (sites, seeds, levels)
-        self.shape = shape
-        self.images = np.zeros((*shape, size, size, 3), np.uint8)
-        self.reached = np.full(shape, np.nan)
-        self.start = np.full(shape, np.nan)
-        self.step = np.zeros(shape, np.int64)
-        self.finite = np.ones(shape, bool)
-
-    def put(self, lane: int, state: LaneState, slot: int) -> None:
-        """Stores the lane that ended in `slot`."""
-        index = np.unravel_index(lane, self.shape)
-        self.images[index] = state.best[slot]
-        self.reached[index] = state.best_prediction[slot]
-        self.start[index] = state.start[slot]
-        self.step[index] = state.best_step[slot]
-        self.finite[index] = state.finite[slot]
-
-    def sweep(
-        self,
-        model: EncodingModel,
-        site_ids: tuple[str, ...],
-        seeds: ImageSet,
-        levels: Float[np.ndarray, "site level"],
-        tolerance: Float[np.ndarray, " site"],
-    ) -> Sweep:
-        """The finished sweep."""
-        error = np.abs(self.reached - levels[:, None, :])
-        # the loop compared in float32; half a float32 step of the level is its doubt
-        hit = error <= tolerance[:, None, None] + 1e-6 * np.abs(levels[:, None, :])
-        reason = np.where(hit, HIT, np.where(self.finite, MAX_STEPS, NONFINITE))
-        return Sweep(
-            model=model,
-            site_ids=site_ids,
-            seeds=seeds,
-            targets=levels,
-            start=self.start[:, :, 0],
-            images=self.images,
-            reached=self.reached,
-            step=self.step,
-            hit=hit,
-            stop_reason=reason,
-            tolerance=tolerance,
-        )

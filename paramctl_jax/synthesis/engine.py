@@ -1,14 +1,16 @@
-"""One step of one lane: check the clean 8-bit image, then move towards the target.
+"""One step of one lane: move towards the target, then check the clean 8-bit image.
 
-The thermostat. With the clean prediction ``f`` of the quantised image and target ``t``,
+With the clean prediction ``f`` of the quantised image, target ``t`` and ``e = f - t``,
+a lane on its own follows the thermostat
 
-    e = f - t,   loss = sign(e) * mean_k f(crop_k),
+    loss = sign(e) * mean_k f(crop_k),
     theta <- theta - eta * min(1, |e| / slow) * adam(d loss / d theta)
 
 until ``|e| <= tolerance``. Only the sign of the error enters the loss, for Adam would
-divide any scale out of it; the step is scaled after Adam. The image whose error is
-smallest so far is kept as the very bytes that will be saved, and a finished lane is
-frozen, its optimiser with it.
+divide any scale out of it; the step is scaled after Adam. A path through the levels
+takes steps of full size in one direction, whatever the levels are, until it has passed
+the last one. The image nearest the target so far is kept as the very bytes that will be
+saved; a finished lane is frozen, its optimiser with it.
 """
 
 from __future__ import annotations
@@ -16,67 +18,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
 from paramctl_jax import images, lanes
-from paramctl_jax.encoding import predict_pixels
-from paramctl_jax.synthesis import augmentation
-from paramctl_jax.synthesis.parameterisation import (
-    decode,
-    frequency_prior,
-    zero_theta,
+from paramctl_jax.synthesis import locality, objectives
+from paramctl_jax.synthesis.gradient import (
+    Axis,
+    CropGradient,
+    Reader,
+    Shared,
+    crop_gradient,
 )
-from paramctl_jax.types import InputError, Network
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How lanes are optimised; static, so that equal settings share one program.
-
-    Attributes:
-      crops: random crops per step.
-      crop_size: range of their sides, as fractions of the canvas.
-      noise: added to the crops, in [0, 1] pixel units.
-      learning_rate: Adam's, in units of one spectral coefficient.
-      gamma: slope of the frequency prior.
-      max_steps: steps after which a lane is given up.
-    """
-
-    crops: int = 4
-    crop_size: tuple[float, float] = (0.9, 0.95)
-    noise: float = 0.05
-    learning_rate: float = 0.1
-    gamma: float = 1.0
-    max_steps: int = 400
-
-    def __post_init__(self):
-        if not isinstance(self.crop_size, tuple | list) or len(self.crop_size) != 2:
-            raise InputError(
-                f"synthesis settings: crop_size={self.crop_size}, expected (low, high)"
-            )
-        low, high = self.crop_size
-        object.__setattr__(self, "crop_size", (float(low), float(high)))  # hashable
-        checks = {
-            f"crops={self.crops}, expected at least 1": self.crops >= 1,
-            f"crop_size={self.crop_size}, expected 0 < low <= high <= 1": (
-                0 < low <= high <= 1
-            ),
-            f"noise={self.noise}, expected >= 0": self.noise >= 0,
-            f"learning_rate={self.learning_rate}, expected > 0": self.learning_rate > 0,
-            f"gamma={self.gamma}, expected between 0 and 2": 0 <= self.gamma <= 2,
-            f"max_steps={self.max_steps}, expected at least 1": self.max_steps >= 1,
-        }
-        for problem, fine in checks.items():
-            if not fine:
-                raise InputError(f"synthesis settings: {problem}")
-
+from paramctl_jax.synthesis.optimisers import make_optimiser
+from paramctl_jax.synthesis.parameterisations import (
+    Parameterisation,
+    make_parameterisation,
+)
+from paramctl_jax.synthesis.settings import Settings
 
 if TYPE_CHECKING:
     Leaf: TypeAlias = Array
@@ -85,157 +50,287 @@ else:
 
 
 @struct.dataclass
-class Shared:
-    """What all lanes of a sweep share; replicated on every device.
-
-    Attributes:
-      variables: the network's weights.
-      weights: encoding axes in raw features.
-      bias: of the read-outs.
-      seeds: seed images in [0, 1] at canvas size.
-      root: key of the sweep.
-    """
-
-    variables: PyTree
-    weights: Float[Array, "site feature"]
-    bias: Float[Array, " site"]
-    seeds: Float[Array, "seed size size 3"]
-    root: PRNGKeyArray
-
-
-@struct.dataclass
 class LaneState:
     """One lane's state (with a leading axis of slots, all slots' states).
 
     Attributes:
-      theta: the parameters, see `parameterisation`.
-      adam: the optimiser's state.
+      theta: the parameters, see `parameterisations`.
+      previous: those before the last step, kept by a path alone.
+      optimiser: its state.
       step: updates made so far.
       done: frozen.
       finite: False once a prediction or gradient was not finite.
-      start: prediction of the un-accentuated seed.
+      prediction: clean, of the 8-bit image of `theta`.
+      before: the same one step earlier.
       best: the 8-bit image nearest the target so far.
       best_prediction: of `best`.
       best_step: when it was found.
+      balance: of the locality penalty, NaN until it is measured.
+      transparency: accumulated size of the input gradient.
     """
 
-    theta: Float[Leaf, "*slot 2 size half 3"]
-    adam: PyTree
+    theta: PyTree
+    previous: PyTree
+    optimiser: PyTree
     step: Int[Leaf, "*slot"]
     done: Bool[Leaf, "*slot"]
     finite: Bool[Leaf, "*slot"]
-    start: Float[Leaf, "*slot"]
+    prediction: Float[Leaf, "*slot"]
+    before: Float[Leaf, "*slot"]
     best: UInt8[Leaf, "*slot size size 3"]
     best_prediction: Float[Leaf, "*slot"]
     best_step: Int[Leaf, "*slot"]
+    balance: Float[Leaf, "*slot"]
+    transparency: Float[Leaf, "*slot side side"]
 
 
 Lane = Mapping[str, Any]
-_ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+Image = Float[Array, "size size 3"]
+Scalar = Float[Array, ""]
 
 
-def initial_state(size: int) -> LaneState:
-    """A lane before its first step, on a canvas of side `size`."""
-    theta = zero_theta(size)
-    return LaneState(
-        theta=theta,
-        adam=_ADAM.init(theta),
-        step=jnp.int32(0),
-        done=jnp.bool_(False),
-        finite=jnp.bool_(True),
-        start=jnp.float32(jnp.nan),
-        best=jnp.zeros((size, size, 3), jnp.uint8),
-        best_prediction=jnp.float32(jnp.inf),
-        best_step=jnp.int32(0),
-    )
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """The programs of one network, readout and setting; static.
+
+    Attributes:
+      reader: predictions.
+      canvas: side of the images in pixels.
+    """
+
+    reader: Reader
+    canvas: int
+
+    @property
+    def settings(self) -> Settings:
+        """The static settings."""
+        return self.reader.settings
+
+    @property
+    def parameterisation(self) -> Parameterisation:
+        """Of the image; silent above the network's own Nyquist limit."""
+        limit = 0.5 * min(1.0, self.reader.network.input_size / self.canvas)
+        return make_parameterisation(
+            self.settings.parameterisation, gamma=self.settings.gamma, limit=limit
+        )
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        """With unit learning rate."""
+        settings = self.settings
+        return make_optimiser(settings.optimiser, settings.optimiser_options)
+
+    def image_of(self, theta: PyTree, seed: Image) -> Image:
+        """The image of the parameters, inside the ball."""
+        image = self.parameterisation.decode(theta, seed)
+        return locality.within_ball(
+            image, seed, self.settings.ball, self.settings.radius
+        )
+
+    def begin(self, seed: Image, start: Scalar) -> LaneState:
+        """A lane before its first step: the seed image itself."""
+        theta = self.parameterisation.initial(seed)
+        path = self.settings.route == "path"
+        side = self.canvas if self.settings.transparency else 0
+        return LaneState(
+            theta=theta,
+            previous=theta if path else (),
+            optimiser=self.optimiser.init(theta),
+            step=jnp.int32(0),
+            done=jnp.bool_(False),
+            finite=jnp.bool_(True),
+            prediction=start,
+            before=start,
+            best=to_bytes(seed),
+            best_prediction=start,
+            best_step=jnp.int32(0),
+            balance=jnp.float32(jnp.nan),
+            transparency=jnp.zeros((side, side), jnp.float32),
+        )
+
+    def blank(self, slots: int) -> LaneState:
+        """The state of all slots before any lane is in them."""
+        seed = jnp.zeros((self.canvas, self.canvas, 3), jnp.float32)
+        one = self.begin(seed, jnp.float32(0))
+        return jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (slots, *leaf.shape)).copy(), one
+        )
+
+    def step(self, shared: Shared, state: LaneState, lane: Lane) -> LaneState:
+        """Moves the lane one step and checks its new image; a finished lane rests."""
+        seed = shared.seeds[lane["seed"]]
+        state = select(lane["fresh"], self.begin(seed, lane["start"]), state)
+        axis = axis_of(shared, lane)
+        gradient, gain, balance = self._gradient(shared, state, lane, seed, axis)
+        moved = self._move(state, gradient.theta, gain)
+        moved = dataclasses.replace(
+            moved, balance=balance, transparency=self._seen(state, gradient.image)
+        )
+        image = self.image_of(moved.theta, seed)
+        prediction = self.reader.clean(shared, axis, images.quantise(image))
+        finite = jnp.isfinite(prediction) & _all_finite(gradient.theta)
+        checked = self._check(moved, lane, to_bytes(image), prediction, finite)
+        return select(state.done, state, checked)
+
+    def _gradient(
+        self, shared: Shared, state: LaneState, lane: Lane, seed: Image, axis: Axis
+    ) -> tuple[_Gradient, Scalar, Scalar]:
+        """Descent gradient of image and parameters, the step's gain, the balance."""
+        settings = self.settings
+        image, pull = jax.vjp(lambda theta: self.image_of(theta, seed), state.theta)
+        if objectives.uses_crops(settings.objective):
+            key = lanes.lane_key(shared.root, lane["identity"], state.step)
+            crops = crop_gradient(self.reader, shared, axis, image, seed, key)
+        else:
+            crops = CropGradient(state.prediction, image * 0, image * 0)
+        direction = self._direction(state, lane, crops.prediction)
+        total = direction.crop * crops.objective
+        if not objectives.uses_crops(settings.objective):
+            total = direction.clean * self._clean_gradient(shared, axis, image)
+        total, balance = self._localised(state, total, crops, image, seed)
+        return _Gradient(total, pull(total)[0]), direction.gain, balance
+
+    def _direction(
+        self, state: LaneState, lane: Lane, crop_prediction: Scalar
+    ) -> objectives.Direction:
+        if self.settings.route == "path":
+            full, none = jnp.float32(1), jnp.float32(0)
+            return objectives.Direction(-lane["direction"], none, full)
+        return objectives.direction_of(
+            self.settings.objective,
+            prediction=state.prediction,
+            crop_prediction=crop_prediction,
+            target=lane["target"],
+            slow=lane["slow"],
+        )
+
+    def _clean_gradient(self, shared: Shared, axis: Axis, image: Image) -> Image:
+        return jax.grad(lambda image: self.reader.clean(shared, axis, image))(image)
+
+    def _localised(
+        self,
+        state: LaneState,
+        total: Image,
+        crops: CropGradient,
+        image: Image,
+        seed: Image,
+    ) -> tuple[Image, Scalar]:
+        """Adds the locality penalty's gradient; returns it with the balance."""
+        weight = self.settings.locality_weight
+        if self.settings.locality == "pixel":
+            penalty = locality.pixel_gradient(image, seed)
+            return total + weight * penalty, state.balance
+        if not locality.compares_features(self.settings.locality):
+            return total, state.balance
+        balance = locality.balance(total, crops.penalty, state.balance)
+        return total + weight * jnp.nan_to_num(balance) * crops.penalty, balance
+
+    def _move(self, state: LaneState, gradient: PyTree, gain: Scalar) -> LaneState:
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to its int32
+            direction, optimiser = self.optimiser.update(
+                gradient, state.optimiser, state.theta
+            )
+        scale = self.settings.learning_rate * gain
+        theta = jax.tree.map(lambda t, d: t - scale * d, state.theta, direction)
+        return dataclasses.replace(
+            state,
+            theta=theta,
+            previous=state.theta if self.settings.route == "path" else (),
+            optimiser=optimiser,
+            step=state.step + 1,
+        )
+
+    def _seen(self, state: LaneState, gradient: Image) -> Float[Array, "side side"]:
+        if not self.settings.transparency:
+            return state.transparency
+        return state.transparency + jnp.mean(jnp.abs(gradient), axis=-1)
+
+    def _check(
+        self,
+        state: LaneState,
+        lane: Lane,
+        pixels: UInt8[Array, "size size 3"],
+        prediction: Scalar,
+        finite: Bool[Array, ""],
+    ) -> LaneState:
+        """Keeps the image if it is the nearest so far; decides if the lane ends."""
+        error = jnp.abs(prediction - lane["target"])
+        keep = error < jnp.abs(state.best_prediction - lane["target"])
+        passed = lane["direction"] * (prediction - lane["target"]) >= 0
+        if self.settings.route == "path":
+            ended = passed
+        elif self.settings.objective == "maximise":
+            ended = (error <= lane["tolerance"]) | (prediction >= lane["target"])
+        else:
+            ended = error <= lane["tolerance"]
+        return dataclasses.replace(
+            state,
+            before=state.prediction,
+            prediction=prediction,
+            best=jnp.where(keep, pixels, state.best),
+            best_prediction=jnp.where(keep, prediction, state.best_prediction),
+            best_step=jnp.where(keep, state.step, state.best_step),
+            finite=finite,
+            done=ended | ~finite | (state.step >= self.settings.max_steps),
+        )
+
+
+class _Gradient(NamedTuple):
+    image: Image
+    theta: PyTree
+
+
+def axis_of(shared: Shared, lane: Lane) -> Axis:
+    """The read-out of the lane's site."""
+    return Axis(shared.weights[lane["site"]], shared.bias[lane["site"]])
+
+
+def to_bytes(image: Image) -> UInt8[Array, "size size 3"]:
+    """The 8-bit values of an image, as they will be saved."""
+    return jnp.round(image * 255).astype(jnp.uint8)
+
+
+def select(condition: Bool[Array, ""], yes: PyTree, no: PyTree) -> PyTree:
+    """``yes`` where the condition holds, else ``no``, leaf by leaf."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def _all_finite(tree: PyTree) -> Bool[Array, ""]:
+    flags = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return jnp.stack(flags).all()
 
 
 @lru_cache(maxsize=32)
 def compiled_step(
-    network: Network, readout: str, settings: Settings, devices: tuple[Any, ...]
+    engine: Engine, devices: tuple[Any, ...]
 ) -> Callable[[Shared, LaneState, Lane], LaneState]:
     """The program of one step on all slots; made once per shape, network, settings."""
-    return lanes.over_lanes(partial(_step, network, readout, settings), devices)
+    return lanes.over_lanes(engine.step, devices)
 
 
-def _step(
-    network: Network,
-    readout: str,
-    settings: Settings,
-    shared: Shared,
-    state: LaneState,
-    lane: Lane,
-) -> LaneState:
-    """Checks the lane's image against its target; if it misses, moves on one step."""
-    seed = shared.seeds[lane["seed"]]
-    size = seed.shape[0]
-    state = _select(lane["fresh"], initial_state(size), state)
-    limit = 0.5 * min(1.0, network.input_size / size)
-    prior = jnp.asarray(frequency_prior(size, settings.gamma, limit), jnp.float32)
-    axis = shared.weights[lane["site"]][None]
-    bias = shared.bias[lane["site"]][None]
-
-    def predict(pixels: Float[Array, "image h w 3"]) -> Float[Array, " image"]:
-        predicted = predict_pixels(
-            network, shared.variables, axis, bias, pixels, readout
-        )
-        return predicted[:, 0]
-
-    image = decode(state.theta, seed, prior)
-    pixels = jnp.round(image * 255).astype(jnp.uint8)
-    prediction = predict(images.quantise(image)[None])[0]
-    error = prediction - lane["target"]
-
-    def loss(theta: Array) -> Float[Array, ""]:
-        crops = augmentation.random_crops(
-            decode(theta, seed, prior),
-            lanes.lane_key(shared.root, lane["identity"], state.step),
-            crops=settings.crops,
-            crop_size=settings.crop_size,
-            noise=settings.noise,
-            size=network.input_size,
-        )
-        return jnp.sign(error) * predict(crops).mean()
-
-    gradient = jax.grad(loss)(state.theta)
-    checked = _check(settings, state, lane, pixels, prediction, gradient)
-    gain = settings.learning_rate * jnp.minimum(1.0, jnp.abs(error) / lane["slow"])
-    moved = _move(checked, gradient, gain)
-    return _select(state.done, state, _select(checked.done, checked, moved))
+def outcome(state: LaneState) -> LaneState:
+    """The state without what only the next step needs, to be fetched."""
+    return dataclasses.replace(state, theta=(), previous=(), optimiser=())
 
 
-def _check(
-    settings: Settings,
-    state: LaneState,
-    lane: Lane,
-    pixels: UInt8[Array, "size size 3"],
-    prediction: Float[Array, ""],
-    gradient: Array,
-) -> LaneState:
-    """Keeps the image if it is the nearest so far; decides whether the lane ends."""
-    error = jnp.abs(prediction - lane["target"])
-    first = state.step == 0
-    nearer = error < jnp.abs(state.best_prediction - lane["target"])
-    keep = first | nearer  # a non-finite prediction is never nearer
-    finite = jnp.isfinite(prediction) & jnp.isfinite(gradient).all()
-    hit = error <= lane["tolerance"]
-    return dataclasses.replace(
-        state,
-        start=jnp.where(first, prediction, state.start),
-        best=jnp.where(keep, pixels, state.best),
-        best_prediction=jnp.where(keep, prediction, state.best_prediction),
-        best_step=jnp.where(keep, state.step, state.best_step),
-        finite=finite,
-        done=hit | ~finite | (state.step >= settings.max_steps),
-    )
+@struct.dataclass
+class Start:
+    """The clean prediction of an un-accentuated seed."""
+
+    prediction: Float[Leaf, "*slot"]
+    done: Bool[Leaf, "*slot"]
 
 
-def _move(state: LaneState, gradient: Array, gain: Float[Array, ""]) -> LaneState:
-    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to its int32 step
-        direction, adam = _ADAM.update(gradient, state.adam)
-    theta = state.theta - gain * jnp.asarray(direction)
-    return dataclasses.replace(state, theta=theta, adam=adam, step=state.step + 1)
+def _start(engine: Engine, shared: Shared, state: Start, lane: Lane) -> Start:
+    del state  # there is nothing to go on from
+    pixels = images.quantise(shared.seeds[lane["seed"]])
+    prediction = engine.reader.clean(shared, axis_of(shared, lane), pixels)
+    return Start(prediction, jnp.bool_(True))
 
 
-def _select(condition: Bool[Array, ""], yes: PyTree, no: PyTree) -> PyTree:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+@lru_cache(maxsize=32)
+def compiled_start(
+    engine: Engine, devices: tuple[Any, ...]
+) -> Callable[[Shared, Start, Lane], Start]:
+    """The program of `Start` in the slots of the step."""
+    return lanes.over_lanes(partial(_start, engine), devices)

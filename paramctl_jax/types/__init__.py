@@ -36,6 +36,7 @@ from paramctl_jax.types.synthesis import (
     Stimulus,
     StimulusSet,
     Sweep,
+    Traces,
 )
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Stimulus",
     "StimulusSet",
     "Sweep",
+    "Traces",
     "Trials",
     "indices_of",
     "unknown",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,29 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from paramctl_jax.types.encoding import EncodingModel
 from paramctl_jax.types.images import ImageSet
+
+
+@dataclasses.dataclass(frozen=True)
+class Traces:
+    """What the optimisation loop saw: one row per lane, or per path through the levels.
+
+    Attributes:
+      site, seed: positions in the sweep's `site_ids` and `seeds`.
+      level: position of the target level; -1 for a path, which serves many.
+      direction: +1 where the prediction was to rise, -1 where it was to fall.
+      prediction: clean prediction of the 8-bit image before every step; NaN after the
+        end.
+      transparency: accumulated ``|d loss / d pixel|`` of the steps, mean over channels,
+        scaled to at most 1 per row and stored as 0 to 255; figures only. None where it
+        was not asked for.
+    """
+
+    site: Int[np.ndarray, " row"]
+    seed: Int[np.ndarray, " row"]
+    level: Int[np.ndarray, " row"]
+    direction: Int[np.ndarray, " row"]
+    prediction: Float[np.ndarray, "row step"]
+    transparency: UInt8[np.ndarray, "row height width"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +50,12 @@ class Sweep:
       reached: prediction of ``images`` in the loop.
       step: optimisation step at which ``images`` was found.
       hit: whether ``|reached - target| <= tolerance``.
-      stop_reason: ``"hit"``, ``"max_steps"`` or ``"nonfinite"`` per lane.
+      stop_reason: per lane ``"hit"``, ``"unreached"`` (not within the steps; the best
+        image is kept) or ``"nonfinite"`` (failed alone).
       tolerance: per site, in response units.
+      traces: what the loop saw on the way; None where it was not kept.
+      passes: what it cost: ``"search"``, crops run forward and backward, ``"clean"``,
+        forward passes of single images.
     """
 
     model: EncodingModel
@@ -41,6 +69,8 @@ class Sweep:
     hit: Bool[np.ndarray, "site seed level"]
     stop_reason: np.ndarray
     tolerance: Float[np.ndarray, " site"]
+    traces: Traces | None = None
+    passes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +89,18 @@ class Stimulus:
       start: prediction of the un-accentuated seed.
       reached: prediction inside the optimisation loop.
       step: optimisation step at which the saved image was found.
-      stop_reason: ``"hit"``, ``"max_steps"``, ``"nonfinite"`` or ``"seed"``.
+      stop_reason: ``"hit"``, ``"unreached"``, ``"nonfinite"`` or ``"seed"``.
       relative_error: ``|predicted - target| / (level range)``.
       rms: root-mean-square change from the seed, in [0, 1] pixel units.
       linf: largest change from the seed, in [0, 1] pixel units.
       clipped: fraction of channel values at 0 or 255.
+      ssim: structural similarity of the PNG and its seed; 1 for no change.
+      high_frequency: share of the change's power above 1/8 cycles per pixel; NaN for
+        no change.
+      off_axis: change of the readout's features across the encoding axis, in norms of
+        the seed's features.
+
+    The last three are NaN in sets of earlier versions.
     """
 
     stimulus_id: str
@@ -84,6 +121,9 @@ class Stimulus:
     rms: float
     linf: float
     clipped: float
+    ssim: float = float("nan")
+    high_frequency: float = float("nan")
+    off_axis: float = float("nan")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""One sweep, checked, before anything is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from paramctl_jax import images
+from paramctl_jax.backbones.precision import low_precision
+from paramctl_jax.synthesis.engine import Engine
+from paramctl_jax.synthesis.gradient import Reader, Shared
+from paramctl_jax.synthesis.settings import Settings
+from paramctl_jax.synthesis.tables import Grid, check_levels
+from paramctl_jax.types import EncodingModel, ImageSet, InputError, indices_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One sweep, checked, before anything is computed.
+
+    Attributes:
+      model: whose axes are followed.
+      seeds: at canvas size.
+      grid: the lanes.
+      engine: the programs.
+      slots: per device.
+      devices: that share the lanes.
+    """
+
+    model: EncodingModel
+    seeds: ImageSet
+    grid: Grid
+    engine: Engine
+    slots: int
+    devices: tuple[Any, ...]
+
+    @property
+    def total_slots(self) -> int:
+        """Of all devices together."""
+        return self.slots * len(self.devices)
+
+    def shared(self, key: PRNGKeyArray) -> Shared:
+        """What all lanes share, once on every device."""
+        rows = indices_of(self.grid.site_ids, self.model.site_ids, "sites")
+        variables = jax.tree.map(jnp.asarray, self.model.backbone.variables)
+        low = self.engine.settings.precision == "bfloat16"
+        return Shared(
+            variables=variables,
+            search=low_precision(variables) if low else variables,
+            weights=jnp.asarray(self.model.weights[rows], jnp.float32),
+            bias=jnp.asarray(self.model.bias[rows], jnp.float32),
+            seeds=jnp.asarray(images.to_float(self.seeds.pixels)),
+            root=key,
+        )
+
+
+def make_plan(
+    model: EncodingModel,
+    seeds: ImageSet,
+    levels: Float[np.ndarray, "site level"],
+    *,
+    sites: Sequence[str] | None = None,
+    tolerance: float = 0.005,
+    slow: float = 0.03,
+    slots: int = 16,
+    devices: Sequence[Any] | None = None,
+    **settings: Any,
+) -> Plan:
+    """Checks what `accentuate` was asked for; see there."""
+    site_ids = tuple(model.site_ids if sites is None else sites)
+    indices_of(site_ids, model.site_ids, f"sites of {model.name}")
+    levels = np.asarray(levels, np.float64)
+    check_levels(levels, site_ids)
+    _check_seeds(model, seeds)
+    if slots < 1 or not tolerance > 0 or not slow > 0:
+        raise InputError(
+            f"synthesis settings: slots={slots}, tolerance={tolerance}, slow={slow}; "
+            "expected at least 1 slot, and tolerance and slow above 0"
+        )
+    extent = np.ptp(levels, axis=1)
+    reader = Reader(model.backbone.network, model.readout, Settings(**settings))
+    return Plan(
+        model=model,
+        seeds=seeds,
+        grid=Grid(
+            site_ids, seeds.stimulus_ids, levels, tolerance * extent, slow * extent
+        ),
+        engine=Engine(reader, seeds.pixels.shape[1]),
+        slots=slots,
+        devices=tuple(jax.local_devices() if devices is None else devices),
+    )
+
+
+def _check_seeds(model: EncodingModel, seeds: ImageSet) -> None:
+    if len(set(seeds.stimulus_ids)) < max(1, len(seeds)):
+        raise InputError("seeds: expected at least one seed image, each once")
+    seen = sorted(set(seeds.stimulus_ids) & set(model.evaluation.train_ids))
+    if seen:
+        raise InputError(
+            f"seeds: {len(seen)} of {len(seeds)} were among the fit's training images, "
+            f"first {seen[0]!r}; hold them out with images.drop(seeds)"
+        )
