@@ -66,7 +66,7 @@ class Calibration:
             lines.append(
                 f"{len(unreadable)} images could not be read: {listed(unreadable)}"
             )
-        return [*lines, *self.recordings.notes]
+        return [*lines, *self.images.notes, *self.recordings.notes]
 
 
 def calibrate(run: Run) -> Calibration:

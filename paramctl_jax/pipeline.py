@@ -32,7 +32,12 @@ from paramctl_jax.encoding import (
 )
 from paramctl_jax.experiment import Run, recordings_file
 from paramctl_jax.recordings import save_recordings
-from paramctl_jax.stimuli import save_stimuli, stimulus_images, summarise
+from paramctl_jax.stimuli import (
+    load_traces,
+    save_stimuli,
+    stimulus_images,
+    summarise,
+)
 from paramctl_jax.synthesis import accentuate as accentuate_model
 from paramctl_jax.types import EncodingModel, ImageSet
 
@@ -229,6 +234,7 @@ def score_and_report(run: Run) -> tuple[str, Path]:
         ],
         site_choice=artifacts.read_json(run.workdir / "encoding" / "sites.json"),
         encoding_comparisons=comparisons(models),
+        traces=load_traces(stimuli.directory),
     )
     path = report.write_report(run.workdir, inputs)
     return report.summary_table(inputs), path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -87,8 +88,9 @@ def _read_all(
     """Reads in the source's order into the rows of `order`."""
     row = {name: index for index, name in enumerate(order)}
     left_out: dict[str, str] = {}
+    small: list[str] = []
     pixels = None
-    for name, one in _readable(images, size, unreadable, left_out, progress):
+    for name, one in _readable(images, size, unreadable, left_out, small, progress):
         if pixels is None:
             pixels, first = np.empty((len(order), *one.shape), np.uint8), name
         _check_square(f"{source}: image {name}", one, pixels, first)
@@ -98,7 +100,17 @@ def _read_all(
             f"{source}: none of {len(order)} images can be read, first: "
             f"{next(iter(left_out.values()))}"
         )
-    return _without(order, pixels, left_out)
+    loaded = _without(order, pixels, left_out)
+    return dataclasses.replace(loaded, notes=_enlarged(small, len(order), size))
+
+
+def _enlarged(small: list[str], total: int, size: int | None) -> tuple[str, ...]:
+    if not small:
+        return ()
+    return (
+        f"{len(small)} of {total} images are smaller than {size} pixels and were "
+        f"enlarged, first {small[0]}",
+    )
 
 
 def _readable(
@@ -106,9 +118,13 @@ def _readable(
     size: int | None,
     unreadable: str,
     left_out: dict[str, str],
+    small: list[str],
     progress: bool,
 ) -> Iterator[tuple[str, UInt8[np.ndarray, "height width 3"]]]:
-    """Ids and pixels; `left_out` gets the reasons of those that are skipped."""
+    """Ids and pixels; `left_out` gets the reasons of those that are skipped.
+
+    `small` gets the ids of those that had to be enlarged.
+    """
     for image in bar(images, label="images", show=progress):
         try:
             pixels = image.read()
@@ -116,11 +132,13 @@ def _readable(
             if unreadable == "error":
                 raise
             left_out[image.stimulus_id] = str(error)
-        else:
-            yield (
-                image.stimulus_id,
-                pixels if size is None else fit_square(pixels, size),
-            )
+            continue
+        if size is not None and min(pixels.shape[:2]) < size:
+            small.append(image.stimulus_id)
+        yield (
+            image.stimulus_id,
+            pixels if size is None else fit_square(pixels, size),
+        )
 
 
 def _check_square(

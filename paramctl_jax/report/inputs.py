@@ -17,6 +17,7 @@ from paramctl_jax.types import (
     SiteScore,
     Stimulus,
     StimulusSet,
+    Traces,
 )
 
 
@@ -75,6 +76,8 @@ class ReportInputs:
       site_choice: per recorded site ``reliability``, ``ncsnr``, ``ceiling`` (None if
         undefined) and ``status``: chosen, or why not.
       encoding_comparisons: paired differences in held-out r, by two models' names.
+      traces: what the optimisation loop saw, by model name, with positions in the
+        order of the stimulus set.
 
     Raises:
       InputError: where the parts do not belong together.
@@ -98,6 +101,7 @@ class ReportInputs:
     encoding_comparisons: Mapping[tuple[str, str], EncodingComparison] = (
         dataclasses.field(default_factory=dict)
     )
+    traces: Mapping[str, Traces] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses parts that do not belong together, before anything is drawn."""
@@ -107,6 +111,7 @@ class ReportInputs:
             {stimulus.model for stimulus in self.stimuli.stimuli}, "stimuli"
         )
         self._require_known(set(self.model_scores), "control scores")
+        self._require_known(set(self.traces), "traces")
         ids = {stimulus.stimulus_id for stimulus in self.stimuli.stimuli}
         strangers = sorted(set(self.recorded) - ids)
         if strangers:
@@ -115,6 +120,21 @@ class ReportInputs:
                 f"{self.stimuli.directory}, first {strangers[:3]}"
             )
         _ = self.sweeps
+        for model in self.traces:
+            self._require_positions(model)
+
+    def _require_positions(self, model: str) -> None:
+        """Refuses traces of sites and seed images that the set does not have."""
+        own = [s for s in self.stimuli.stimuli if s.model == model]
+        for name in ("site", "seed"):
+            count = len({getattr(stimulus, name) for stimulus in own})
+            positions = getattr(self.traces[model], name)
+            if own and positions.size and positions.max() >= count:
+                raise InputError(
+                    f"report: traces of model {model!r} are of at least "
+                    f"{positions.max() + 1} {name}s, its stimuli of {count}; "
+                    "expected the traces of this stimulus set"
+                )
 
     def _require_known(self, models: set[str], what: str) -> None:
         unknown = sorted(models - set(self.evaluations))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Mapping, Sequence
 
+from paramctl_jax.report.accentuation import Plate
 from paramctl_jax.report.gallery import BUDGET, embedded_stimuli, explorer, site_gallery
 from paramctl_jax.report.inputs import ReportInputs
 from paramctl_jax.report.markup import (
@@ -40,21 +41,28 @@ _POLICY = (
 )
 _MOST_CARDS = 4
 
-Pictures = Mapping[str, tuple[bytes, bytes, int]]  # light PNG, dark PNG, width in px
+Picture = tuple[bytes, bytes, int]  # light PNG, dark PNG, width in px
+Pictures = Mapping[str, Picture]
 
 
-def page(inputs: ReportInputs, comparison: Pictures, curves: Pictures) -> str:
+def page(
+    inputs: ReportInputs,
+    comparison: Pictures,
+    curves: Pictures,
+    plates: Sequence[tuple[Plate, Picture]] = (),
+) -> str:
     """The whole report as one HTML text.
 
     Args:
       inputs: the report's data.
       comparison: the comparison figure by its description.
       curves: the control curve figures by their descriptions.
+      plates: the figures of the section on accentuation.
 
     Returns:
       HTML that refers to nothing outside itself.
     """
-    drawn = [*comparison.values(), *curves.values()]
+    drawn = [*comparison.values(), *curves.values(), *(p for _, p in plates)]
     figures = sum(len(light) + len(dark) for light, dark, _ in drawn)
     uris, reduction = embedded_stimuli(inputs, BUDGET - figures)
     notes = [*remarks(inputs), *([reduction] if reduction else [])]
@@ -65,6 +73,7 @@ def page(inputs: ReportInputs, comparison: Pictures, curves: Pictures) -> str:
         _models_section(inputs, rows, comparison),
         _stimuli_section(inputs, uris),
         _curves_section(curves),
+        _accentuation_section(plates),
         _sites_section(inputs),
         section("done", "What was done", definitions(counts(inputs)),
                 definitions(model_facts(inputs))),
@@ -171,6 +180,18 @@ def _curves_section(curves: Pictures) -> str:
     return section(
         "curves", "Control curves", _figures(curves), paragraph(caption, "muted small")
     )
+
+
+def _accentuation_section(plates: Sequence[tuple[Plate, Picture]]) -> str:
+    if not plates:
+        return ""
+    parts = [
+        f"<h3>{escaped(plate.heading)}</h3>"
+        + _figures({plate.described: picture})
+        + paragraph(plate.caption, "muted small")
+        for plate, picture in plates
+    ]
+    return section("accentuation", "Accentuation", *parts)
 
 
 def _figures(pictures: Pictures) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from paramctl_jax.artifacts import atomic_write
+from paramctl_jax.report.accentuation import plates
 from paramctl_jax.report.comparison import encoding_and_control
 from paramctl_jax.report.curves import control_curves
 from paramctl_jax.report.grids import stimulus_grid
 from paramctl_jax.report.inputs import ReportInputs
-from paramctl_jax.report.page import Pictures, page
+from paramctl_jax.report.page import Picture, Pictures, page
 from paramctl_jax.report.style import DARK, LIGHT, Theme, figure_png
 
 _SITES_PER_FIGURE = 5
@@ -46,7 +47,11 @@ def write_report(directory: str | Path, inputs: ReportInputs) -> Path:
         lambda theme: encoding_and_control(inputs, theme),
     )
     described = "Encoding and control of every model, and one against the other"
-    html = page(inputs, {described: compared}, _curves(figures, inputs))
+    shown = [
+        (plate, _picture(figures / f"{plate.name}.png", plate.draw))
+        for plate in plates(inputs)
+    ]
+    html = page(inputs, {described: compared}, _curves(figures, inputs), shown)
     return atomic_write(directory / "report.html", html.encode("utf-8"))
 
 
@@ -64,7 +69,7 @@ def _curves(figures: Path, inputs: ReportInputs) -> Pictures:
     return pictures
 
 
-def _picture(path: Path, draw: Callable[[Theme], Figure]) -> tuple[bytes, bytes, int]:
+def _picture(path: Path, draw: Callable[[Theme], Figure]) -> Picture:
     """Saves the light figure; returns it, the dark one and their width on the page."""
     figure = draw(LIGHT)
     light = figure_png(figure)

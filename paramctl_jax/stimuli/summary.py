@@ -11,6 +11,8 @@ from jaxtyping import Float
 from paramctl_jax.images import read_image
 from paramctl_jax.types import Stimulus, StimulusSet
 
+UNREACHED = ("unreached", "max_steps")  # the latter in sets of earlier versions
+
 
 def near_duplicates(
     stimuli: StimulusSet, threshold: float = 0.999
@@ -63,7 +65,7 @@ def summarise(stimuli: StimulusSet) -> str:
     Returns:
       Lanes, share of targets reached within 5 % and 2 % of the range of levels, the
       worst miss, how far the saved PNG is from the loop's last prediction, lanes that
-      stopped for a non-finite value, and near-duplicates.
+      did not reach their level or stopped for a non-finite value, near-duplicates.
     """
     lanes = [stimulus for stimulus in stimuli.stimuli if stimulus.level is not None]
     if not lanes:
@@ -72,7 +74,6 @@ def summarise(stimuli: StimulusSet) -> str:
     gaps = np.abs([stimulus.reached - stimulus.predicted for stimulus in lanes])
     within = [np.count_nonzero(errors <= limit) for limit in (0.05, 0.02)]
     worst = lanes[int(np.argmax(np.nan_to_num(errors, nan=np.inf)))]
-    nonfinite = sum(stimulus.stop_reason == "nonfinite" for stimulus in lanes)
     alike = len(near_duplicates(stimuli))
     return (
         f"{len(lanes)} accentuated images and {len(stimuli) - len(lanes)} seed images; "
@@ -82,8 +83,18 @@ def summarise(stimuli: StimulusSet) -> str:
         f"worst, {worst.stimulus_id}, was to reach {worst.target:.3g} and reached "
         f"{worst.predicted:.3g} ({worst.relative_error:.1%} of the range); the PNG "
         f"changed the prediction by a median of {_median(gaps):.2g}; "
-        f"{nonfinite} stopped at a non-finite value; {alike} neighbouring levels look "
-        "the same (r >= .999)."
+        f"{_ends(lanes)}; {alike} neighbouring levels look the same (r >= .999)."
+    )
+
+
+def _ends(lanes: Sequence[Stimulus]) -> str:
+    """How many lanes ended without their level in the loop, and what became of them."""
+    unreached = sum(stimulus.stop_reason in UNREACHED for stimulus in lanes)
+    nonfinite = sum(stimulus.stop_reason == "nonfinite" for stimulus in lanes)
+    kept = "; the best images are kept and counted" if unreached else ""
+    return (
+        f"{unreached} of {len(lanes)} lanes did not reach their level{kept}; "
+        f"{nonfinite} stopped at a non-finite value"
     )
 
 

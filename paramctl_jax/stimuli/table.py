@@ -20,6 +20,12 @@ from paramctl_jax.types import InputError, Stimulus
 
 TABLE = "stimulus_set.csv"
 COLUMNS = tuple(field.name for field in dataclasses.fields(Stimulus))
+# Of later versions; a table without them is read with their defaults.
+OPTIONAL = frozenset(
+    field.name
+    for field in dataclasses.fields(Stimulus)
+    if field.default is not dataclasses.MISSING
+)
 # Presentation software takes file names of at most 63 characters.
 MAX_ID = 63 - len(".png")
 
@@ -68,6 +74,8 @@ def _to_cell(value: Any) -> str:
 def read_csv(path: Path) -> tuple[Stimulus, ...]:
     """Reads a table; columns that are not fields of `Stimulus` are ignored.
 
+    Tables of earlier versions, without the columns `OPTIONAL`, are read as well.
+
     Raises:
       InputError: naming the file and the line: not there, columns missing, no rows, a
         value that is not of its column's type, a stimulus id or a file name twice.
@@ -80,7 +88,8 @@ def read_csv(path: Path) -> tuple[Stimulus, ...]:
             f"expected a folder with a stimulus set, that is PNGs and {TABLE}"
         ) from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    required = [name for name in COLUMNS if name not in OPTIONAL]
+    missing = [name for name in required if name not in (reader.fieldnames or ())]
     if missing:
         raise InputError(f"{path}: expected the columns {missing}, which are not there")
     stimuli = tuple(_from_row(row, f"{path}:{reader.line_num}") for row in reader)
@@ -105,6 +114,8 @@ def check_unique(stimuli: Sequence[Stimulus], where: str) -> None:
 def _from_row(row: Mapping[str, str | None], where: str) -> Stimulus:
     values = {}
     for field in dataclasses.fields(Stimulus):
+        if field.name in OPTIONAL and field.name not in row:
+            continue
         cell = row[field.name]
         try:
             values[field.name] = _PARSERS[str(field.type)](cell)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
-from paramctl_jax.artifacts import atomic_write, sha256_file
-from paramctl_jax.encoding import predict
-from paramctl_jax.images import encode_png, read_image
+from paramctl_jax.artifacts import atomic_write
+from paramctl_jax.images import encode_png
 from paramctl_jax.progress import bar
+from paramctl_jax.stimuli.judge import judged_site
 from paramctl_jax.stimuli.table import TABLE, check_unique, stimulus_id, to_csv
-from paramctl_jax.types import (
-    ImageSet,
-    InputError,
-    Stimulus,
-    StimulusSet,
-    Sweep,
-    indices_of,
-)
+from paramctl_jax.stimuli.traces import TRACES, save_traces
+from paramctl_jax.types import InputError, Stimulus, StimulusSet, Sweep
 
 
 def save_stimuli(
@@ -40,8 +33,9 @@ def save_stimuli(
 
         relative_error = |u - t| / R,    hit = relative_error <= tolerance
 
-    Missed targets stay in the set. The table is written last, so that a folder with a
-    table holds a whole set.
+    Missed targets stay in the set. What the loop saw on the way goes to
+    ``traces.npz``. The table is written last, so that a folder with a table holds a
+    whole set.
 
     Args:
       directory: made where it is missing; must not hold a stimulus set yet.
@@ -64,6 +58,11 @@ def save_stimuli(
     _check_directory(
         directory, [draft for sites in drafts for site in sites for draft in site]
     )
+    if not any(sweep.traces for sweep in sweeps) and (directory / TRACES).exists():
+        raise InputError(
+            f"{directory}: expected no traces of another set, found {TRACES}; give "
+            "another directory"
+        )
     stimuli: list[Stimulus] = []
     total = sum(len(site) for sites in drafts for site in sites)
     with bar(total=total, label="stimuli", show=progress) as written:
@@ -71,6 +70,7 @@ def save_stimuli(
             for index, site in enumerate(sites):
                 stimuli += _save_site(directory, sweep, index, site, tolerance)
                 written.update(len(site))
+    save_traces(directory, sweeps)
     atomic_write(directory / TABLE, to_csv(stimuli).encode())
     return StimulusSet(directory, tuple(stimuli))
 
@@ -175,55 +175,14 @@ def _save_site(
     drafts: Sequence[Stimulus],
     tolerance: float,
 ) -> list[Stimulus]:
-    """Writes, re-reads and judges the stimuli of one site; the memory of one site."""
+    """Writes the stimuli of one site, and judges them from what was written."""
     rows = _with_seeds(sweep, site)
     for draft, pixels in zip(drafts, rows, strict=True):
         atomic_write(directory / draft.filename, encode_png(pixels))
-    saved = ImageSet(
-        tuple(draft.stimulus_id for draft in drafts),
-        np.stack([read_image(directory / draft.filename) for draft in drafts]),
-    )
-    column = indices_of([sweep.site_ids[site]], sweep.model.site_ids, "sites")[0]
-    predicted = predict(sweep.model, saved)[:, column]
-    span = float(np.ptp(sweep.targets[site]))
-    seeds = np.repeat(sweep.seeds.pixels, sweep.targets.shape[1] + 1, axis=0)
-    return [
-        dataclasses.replace(
-            draft,
-            sha256=sha256_file(directory / draft.filename),
-            **_judged(draft, float(predicted[i]), span, tolerance),
-            **_changes(saved.pixels[i], seeds[i]),
-        )
-        for i, draft in enumerate(drafts)
-    ]
+    return judged_site(directory, sweep, site, drafts, tolerance)
 
 
 def _with_seeds(sweep: Sweep, site: int) -> UInt8[np.ndarray, "png height width 3"]:
     """The site's images in the order of its drafts: each seed, then its levels."""
     both = np.concatenate([sweep.seeds.pixels[:, None], sweep.images[site]], axis=1)
     return both.reshape(-1, *both.shape[2:])
-
-
-def _judged(
-    draft: Stimulus, predicted: float, span: float, tolerance: float
-) -> dict[str, float | bool]:
-    relative_error = abs(predicted - draft.target) / span
-    return {
-        "predicted": predicted,
-        "relative_error": relative_error,
-        "hit": draft.level is None or relative_error <= tolerance,
-    }
-
-
-def _changes(
-    pixels: UInt8[np.ndarray, "height width 3"],
-    seed: UInt8[np.ndarray, "height width 3"],
-) -> dict[str, float]:
-    """How far an image is from its seed, in [0, 1] pixel units, and how clipped."""
-    change: Float[np.ndarray, "height width 3"]
-    change = (pixels.astype(np.float64) - seed.astype(np.float64)) / 255
-    return {
-        "rms": float(np.sqrt(np.mean(change**2))),
-        "linf": float(np.max(np.abs(change))),
-        "clipped": float(np.mean((pixels == 0) | (pixels == 255))),
-    }

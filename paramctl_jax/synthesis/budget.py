@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,21 +154,22 @@ class Memory:
 
 
 def step_memory(
-    step: Callable[..., PyTree], arguments: tuple[PyTree, PyTree, PyTree], device: Any
+    step: Callable[..., PyTree],
+    shapes: Sequence[Any],
+    fixed: int,
+    slots: int,
+    device: Any,
 ) -> Memory:
     """Memory per device of a step over the slots of one device, without compiling it.
 
     Args:
-      step: ``step(shared, state, lane)`` of one lane.
-      arguments: shapes of shared, state and lane, the two last with a leading axis of
-        the slots of one device.
+      step: of the slots of one device.
+      shapes: of its arguments.
+      fixed: bytes of those that all slots share.
+      slots: per device.
       device: that has to hold it.
     """
-    shared, state, lane = arguments
-    slots = jax.tree.leaves(lane)[0].shape[0]
-    mapped = jax.vmap(step, in_axes=(None, 0, 0))
-    peak = jaxpr_peak(jax.make_jaxpr(mapped)(shared, state, lane).jaxpr)
-    fixed = array_bytes(shared)
+    peak = jaxpr_peak(jax.make_jaxpr(step)(*shapes).jaxpr)
     per_slot = int(_SCRATCH * (peak - fixed)) // slots
     return Memory(fixed, per_slot, slots, available_bytes(device))
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from paramctl_jax import images, lanes
 from paramctl_jax.synthesis import engine, tables
-from paramctl_jax.synthesis.budget import Memory, check_memory, step_memory
+from paramctl_jax.synthesis.budget import (
+    Memory,
+    array_bytes,
+    check_memory,
+    step_memory,
+)
 from paramctl_jax.synthesis.plan import Plan
 
 # Steps that a lane or a path takes at the default settings on the networks of
@@ -129,20 +136,53 @@ def estimate(plan: Plan) -> Estimate:
 
 def memory_of(plan: Plan) -> Memory:
     """Memory per device of the plan's step, from its traced program."""
-    shared = jax.eval_shape(plan.shared, jax.random.key(0))
+    shared = _abstract(plan.shared, jax.random.key(0))
     lane = _lane_of(_stand_in(plan), plan.slots)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), lane)
-    leaves, structure = jax.tree.flatten((shared, shapes))
-    return _memory(plan.engine, plan.slots, plan.devices[0], tuple(leaves), structure)
+    shapes = _abstract(lambda lane: lane, lane)
+    return _memory(plan.engine, plan.slots, plan.devices[0], shared, shapes)
+
+
+class _Abstract(NamedTuple):
+    """Shapes of a tree, flat: its records hold arrays only."""
+
+    leaves: tuple[jax.ShapeDtypeStruct, ...]
+    structure: Any
+
+
+def _abstract(function: Callable[..., PyTree], *arguments: PyTree) -> _Abstract:
+    structures = []
+
+    def flat(*arguments: PyTree) -> list[Any]:
+        leaves, structure = jax.tree.flatten(function(*arguments))
+        structures.append(structure)
+        return leaves
+
+    leaves = jax.eval_shape(flat, *arguments)
+    return _Abstract(tuple(leaves), structures[0])
 
 
 @lru_cache(maxsize=32)
 def _memory(
-    program: engine.Engine, slots: int, device: Any, leaves: tuple, structure: Any
+    program: engine.Engine,
+    slots: int,
+    device: Any,
+    shared: _Abstract,
+    lane: _Abstract,
 ) -> Memory:
-    shared, lane = jax.tree.unflatten(structure, leaves)
-    state = jax.eval_shape(lambda: program.blank(slots))
-    return step_memory(program.step, (shared, state, lane), device)
+    state = _abstract(lambda: program.blank(slots))
+    whole = (shared, state, lane)
+    splits = np.cumsum([len(part.leaves) for part in whole])[:-1]
+
+    def step(*leaves: Any) -> PyTree:
+        parts = np.split(np.arange(len(leaves)), splits)
+        trees = (
+            jax.tree.unflatten(part.structure, [leaves[i] for i in chosen])
+            for part, chosen in zip(whole, parts, strict=True)
+        )
+        return jax.vmap(program.step, in_axes=(None, 0, 0))(*trees)
+
+    shapes = [leaf for part in whole for leaf in part.leaves]
+    return step_memory(step, shapes, array_bytes(shared.leaves), slots, device)
 
 
 def _stand_in(plan: Plan) -> tables.Table:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from paramctl_jax import images
 from paramctl_jax.backbones import read
@@ -123,7 +123,7 @@ def crop_gradient(
     settings = reader.settings
     compares = locality.compares_features(settings.locality)
 
-    def block(keys: PRNGKeyArray) -> CropGradient:
+    def block(keys: Key[Array, " crop"]) -> CropGradient:
         draws = jax.vmap(lambda key: _draw(settings, key, image, reader.network))(keys)
 
         def both(image: Image) -> tuple[Scalar, Scalar]:
@@ -171,7 +171,7 @@ def _crops(
 
 
 def mean_over_blocks(
-    function: Callable[[PRNGKeyArray], PyTree], keys: PRNGKeyArray, at_once: int
+    function: Callable[..., PyTree], keys: Key[Array, " crop"], at_once: int
 ) -> PyTree:
     """Mean of ``function`` over blocks of keys, one after the other.
 

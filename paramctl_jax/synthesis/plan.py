@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from paramctl_jax import images
+from paramctl_jax.backbones import check_readout
 from paramctl_jax.backbones.precision import low_precision
 from paramctl_jax.synthesis.engine import Engine
 from paramctl_jax.synthesis.gradient import Reader, Shared
@@ -78,6 +79,7 @@ def make_plan(
     levels = np.asarray(levels, np.float64)
     check_levels(levels, site_ids)
     _check_seeds(model, seeds)
+    check_readout(model.backbone, model.readout)
     if slots < 1 or not tolerance > 0 or not slow > 0:
         raise InputError(
             f"synthesis settings: slots={slots}, tolerance={tolerance}, slow={slow}; "

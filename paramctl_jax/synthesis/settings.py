@@ -9,6 +9,7 @@ from typing import Any
 from paramctl_jax.synthesis.augmentation import SAMPLERS
 from paramctl_jax.synthesis.locality import BALLS, LOCALITIES
 from paramctl_jax.synthesis.objectives import OBJECTIVES
+from paramctl_jax.synthesis.optimisers import make_optimiser
 from paramctl_jax.synthesis.parameterisations import PARAMETERISATIONS
 from paramctl_jax.types import InputError, unknown
 
@@ -50,7 +51,7 @@ class Settings:
     gamma: float = 1.0
     sampler: str = "inside"
     crops: int = 4
-    crop_size: tuple[float, float] = (0.9, 0.95)
+    crop_size: Any = (0.9, 0.95)
     noise: float = 0.05
     objective: str = "thermostat"
     locality: str = "first_hit"
@@ -73,6 +74,7 @@ class Settings:
         options = self.optimiser_options
         pairs = options.items() if isinstance(options, Mapping) else options
         object.__setattr__(self, "optimiser_options", tuple(sorted(map(tuple, pairs))))
+        make_optimiser(self.optimiser, self.optimiser_options)
         for problem, fine in self._checks().items():
             if not fine:
                 raise InputError(f"synthesis settings: {problem}")

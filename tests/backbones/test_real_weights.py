@@ -11,7 +11,6 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +19,7 @@ from flax import traverse_util
 from PIL import Image
 
 from paramctl_jax import images
-from paramctl_jax.backbones import load_backbone, read
+from paramctl_jax.backbones import layers, load_backbone, read
 
 DATA = Path(os.environ.get("PARAMCTL_DATA", ""))
 DENSENET = DATA / "weights/densenet121_imagenet_keras.npz"
@@ -159,7 +158,7 @@ def norm_statistics(name, pixels):
         _, kept = module.apply(
             variables,
             images.prepare(pixels, backbone.network),
-            capture_intermediates=lambda layer, _: isinstance(layer, nn.Conv),
+            capture_intermediates=lambda layer, _: isinstance(layer, layers.Conv),
             mutable=["intermediates"],
         )
         outputs: dict = traverse_util.flatten_dict(kept["intermediates"])

@@ -1,5 +1,7 @@
 """A small closed loop with known numbers: random PNGs, scores taken by scipy."""
 
+import itertools
+
 import numpy as np
 from PIL import Image
 from scipy import stats
@@ -12,6 +14,7 @@ from paramctl_jax.types import (
     SiteScore,
     Stimulus,
     StimulusSet,
+    Traces,
 )
 from tests.evaluations import evaluation_of
 
@@ -38,10 +41,35 @@ def make_stimuli(directory, models, sites, seeds, targets, rng):
                     miss = level == len(targets) - 1 and seed == seeds[0]
                     predicted = target - (0.8 if miss else 0.0)
                     lane = (model, site, seed, level, target, predicted, not miss)
-                    why = "max_steps" if miss else "hit"
-                    loop = (0.2, predicted, 10, why, 0.0, 0.05, 0.2, 0.0)
+                    why = "unreached" if miss else "hit"
+                    error = abs(predicted - target) / np.ptp(targets)
+                    far = abs(target - 0.2)
+                    loop = (0.2, predicted, 10, why, error, 0.05 * far, 0.2, 0.0)
+                    fine = 0.1 if far else np.nan
+                    loop = (*loop, 1 - 0.1 * far, fine, 0.3 * far)
                     made.append(Stimulus(name, f"{name}.png", *lane, "sha256:0", *loop))
     return StimulusSet(directory, tuple(made))
+
+
+def make_traces(stimuli, model, route="path", maps=True):
+    """Straight lines from the start to the last level, ten steps to each level."""
+    own = [s for s in stimuli.stimuli if s.model == model]
+    sites, seeds = (
+        list(dict.fromkeys(getattr(s, name) for s in own)) for name in ("site", "seed")
+    )
+    rows, lines = [], []
+    for site, seed in itertools.product(sites, seeds):
+        lanes = [s for s in own if (s.site, s.seed) == (site, seed)]
+        for s in lanes if route == "lanes" else (lanes[1], lanes[-1]):
+            if s.level is not None:
+                level = s.level if route == "lanes" else -1
+                way = 1 if s.target > s.start else -1
+                rows.append((sites.index(site), seeds.index(seed), level, way))
+                lines.append(np.linspace(s.start, s.predicted, 11, dtype=np.float32))
+    size = (len(rows), 24, 24)
+    drawn = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
+    keys = np.asarray(rows).reshape(-1, 4).T
+    return Traces(*keys, np.asarray(lines), drawn if maps else None)
 
 
 def score_model(stimuli, recorded, model):

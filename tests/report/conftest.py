@@ -6,7 +6,7 @@ from closed_loop import build
 from paramctl_jax.report import style
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # undone before other folders' tests
 def coarse_figures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "DPI", 72)

@@ -102,12 +102,13 @@ def test_every_figure_is_written_and_those_of_the_page_are_embedded(
     report, html, inputs
 ):
     figures = {path.name: path for path in (report.parent / "figures").iterdir()}
-    assert len(figures) == len(inputs.sweeps) + 2
+    assert len(figures) == len(inputs.sweeps) + 4
     for path in figures.values():
         with Image.open(path) as image:
             image.load()
             assert min(image.size) > 200
-    for name in ("encoding_and_control.png", "control_curves_00.png"):
+    curves = ("encoding_and_control.png", "control_curves_00.png")
+    for name in (*curves, "errors.png", "changes.png"):
         assert base64.b64encode(figures[name].read_bytes()).decode() in html
 
 

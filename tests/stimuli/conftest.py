@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hand_made import SEEDS, SITES
 
 from paramctl_jax.types import (
     Backbone,
@@ -15,8 +16,6 @@ from paramctl_jax.types import (
 )
 from tests.evaluations import evaluation_of
 
-SITES = ("site_a", "site_b")
-SEEDS = ("ant_0001", "bee_0002", "cat_0003")
 GAINS = np.asarray([1.0, -2.0, 0.5])  # of the model's three sites
 
 
@@ -24,6 +23,12 @@ def hand_predict(model: EncodingModel, images: ImageSet) -> np.ndarray:
     """Mean pixel value in [0, 1], times one gain per site."""
     means = images.pixels.reshape(len(images), -1).mean(axis=1) / 255
     return means[:, None] * GAINS[None, : len(model.site_ids)]
+
+
+def hand_features(backbone, images: ImageSet, readout: str, progress: bool):
+    """The pixels, in the order channel, height, width."""
+    assert (readout, progress) == ("layer", False)
+    return images.pixels.transpose(0, 3, 1, 2).reshape(len(images), -1) / 255
 
 
 def make_model(name: str = "small") -> EncodingModel:
@@ -35,7 +40,7 @@ def make_model(name: str = "small") -> EncodingModel:
         backbone=backbone,
         readout="layer",
         site_ids=sites,
-        weights=np.zeros((3, 192)),
+        weights=np.random.default_rng(7).standard_normal((3, 192)),
         bias=np.zeros(3),
         penalty=np.ones(3),
         evaluation=evaluation,
@@ -83,7 +88,8 @@ def make_sweep(name: str = "small") -> Sweep:
 
 @pytest.fixture
 def sweep(monkeypatch) -> Sweep:
-    monkeypatch.setattr("paramctl_jax.stimuli.write.predict", hand_predict)
+    monkeypatch.setattr("paramctl_jax.stimuli.judge.predict", hand_predict)
+    monkeypatch.setattr("paramctl_jax.stimuli.judge.extract_features", hand_features)
     return make_sweep()
 
 

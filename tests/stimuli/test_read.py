@@ -1,5 +1,7 @@
 """Damaged and doctored stimulus sets are refused, by the file's name."""
 
+import csv
+import dataclasses
 import re
 
 import numpy as np
@@ -13,6 +15,7 @@ from paramctl_jax.stimuli import (
     stimulus_images,
     summarise,
 )
+from paramctl_jax.stimuli.table import to_csv
 from paramctl_jax.types import InputError
 
 
@@ -112,7 +115,19 @@ def test_further_columns_and_order_do_not_matter(folder):
         for note, row in zip(extra, rows, strict=True)
     ]
     table.write_text("\r\n".join(lines) + "\r\n")
-    assert load_stimuli(folder) == before
+    assert to_csv(load_stimuli(folder).stimuli) == to_csv(before.stimuli)
+
+
+def test_tables_of_earlier_versions_are_read(folder):
+    table = folder / "stimulus_set.csv"
+    before = load_stimuli(folder)
+    with table.open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0][-4:] == ["clipped", "ssim", "high_frequency", "off_axis"]
+    table.write_text("\n".join(",".join(row[:-3]) for row in rows) + "\n")
+    for old, new in zip(load_stimuli(folder).stimuli, before.stimuli, strict=True):
+        assert np.isnan([old.ssim, old.high_frequency, old.off_axis]).all()
+        assert (old.clipped, old.predicted) == (new.clipped, new.predicted)
 
 
 def test_not_a_stimulus_set(tmp_path):
@@ -132,8 +147,23 @@ def test_summary_counts_every_lane(folder):
     assert f"{two}/24 ({two / 24:.1%}) within 2 %" in text
     assert max(lanes, key=lambda s: s.relative_error).stimulus_id in text
     assert "median of 0.001;" in text
+    assert "; 0 of 24 lanes did not reach their level; 0 stopped" in text
     assert "0 stopped at a non-finite value; 0 neighbouring levels" in text
     assert "\n" not in text
+
+
+def test_summary_names_what_was_not_reached(folder):
+    stimuli = load_stimuli(folder)
+    ends = {"L00": "unreached", "L01": "max_steps", "L02": "nonfinite"}
+    changed = tuple(
+        dataclasses.replace(s, stop_reason=ends.get(s.stimulus_id[-3:], "hit"))
+        for s in stimuli.stimuli
+    )
+    text = summarise(dataclasses.replace(stimuli, stimuli=changed))
+    assert (
+        "12 of 24 lanes did not reach their level; the best images are kept and "
+        "counted; 6 stopped at a non-finite value"
+    ) in text
 
 
 def test_near_duplicates(sweep, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from paramctl_jax import artifacts
 from paramctl_jax.images import read_image
 from paramctl_jax.stimuli import load_stimuli, save_stimuli, stimulus_images
+from paramctl_jax.stimuli.measures import high_frequency_share, ssim
+from paramctl_jax.stimuli.table import to_csv
 from paramctl_jax.types import ImageSet, InputError
 
 
@@ -47,6 +49,33 @@ def test_judged_from_the_png_at_its_own_site(stimuli, sweep):
         assert s.rms == pytest.approx(np.sqrt((change**2).mean()))
         assert s.linf == pytest.approx(np.abs(change).max())
         assert s.clipped == np.isin(pixels, (0, 255)).mean()
+        assert s.ssim == pytest.approx(ssim(pixels / 255, seed / 255))
+        share = high_frequency_share(change)
+        assert s.high_frequency == pytest.approx(share, nan_ok=True)
+
+
+def test_drift_is_across_the_axis_of_its_own_site(stimuli, sweep):
+    for s in stimuli.stimuli:
+        pixels = read_image(stimuli.directory / s.filename)
+        seed = sweep.seeds.select([s.seed]).pixels[0]
+        features, before = (np.moveaxis(x / 255, -1, 0).ravel() for x in (pixels, seed))
+        axis = sweep.model.weights[sweep.model.site_ids.index(s.site)][:, None]
+        # what no multiple of the axis explains: a regression's residual
+        residual = np.linalg.lstsq(axis, features - before, rcond=None)[1]
+        drift = np.sqrt(residual[0]) / np.linalg.norm(before)
+        assert s.off_axis == pytest.approx(drift, abs=1e-7)
+        assert (s.off_axis == 0) == (s.level is None)
+
+
+def test_features_that_are_not_finite_cost_the_drift_alone(
+    sweep, tmp_path, monkeypatch
+):
+    def broken(*arguments, **settings):
+        raise InputError("small: layer is not finite for 1 of 15 images")
+
+    monkeypatch.setattr("paramctl_jax.stimuli.judge.extract_features", broken)
+    stimuli = save_stimuli(tmp_path, [sweep], progress=False).stimuli
+    assert all(np.isnan(s.off_axis) and np.isfinite(s.predicted) for s in stimuli)
 
 
 def test_misses_are_kept_whatever_the_loop_said(stimuli, sweep):
@@ -81,13 +110,14 @@ def test_two_models_share_a_set(sweep, other_sweep, tmp_path):
     both = save_stimuli(tmp_path, [sweep, other_sweep], progress=False)
     assert len(both) == 60
     assert [s.model for s in both.stimuli] == ["small"] * 30 + ["other"] * 30
-    assert load_stimuli(tmp_path) == both
+    assert to_csv(load_stimuli(tmp_path).stimuli) == to_csv(both.stimuli)
 
 
 def test_round_trip_and_same_bytes_again(stimuli, sweep, tmp_path):
-    assert load_stimuli(stimuli.directory) == stimuli
+    loaded = load_stimuli(stimuli.directory)
+    assert to_csv(loaded.stimuli) == to_csv(stimuli.stimuli)
     again = save_stimuli(tmp_path / "again", [sweep], progress=False)
-    assert again.stimuli == stimuli.stimuli
+    assert to_csv(again.stimuli) == to_csv(stimuli.stimuli)
     for name in (s.filename for s in again.stimuli):
         old, new = stimuli.directory / name, again.directory / name
         assert old.read_bytes() == new.read_bytes()
@@ -138,7 +168,11 @@ def test_interrupted_write_leaves_no_table(sweep, tmp_path, monkeypatch):
         load_stimuli(tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(
-        "paramctl_jax.stimuli.write.predict", lambda model, images: np.zeros((15, 3))
+        "paramctl_jax.stimuli.judge.predict", lambda model, images: np.zeros((15, 3))
+    )
+    monkeypatch.setattr(
+        "paramctl_jax.stimuli.judge.extract_features",
+        lambda *a, **k: np.ones((15, 192)),
     )
     assert len(save_stimuli(tmp_path, [sweep], progress=False)) == 30
 

@@ -87,7 +87,9 @@ def adaptive_mean_pool(x: Activation, side: int) -> Activation:
     _, height, width, _ = x.shape
     if (height, width) == (side, side):
         return x
-    rows, columns = jnp.asarray(_bins(height, side)), jnp.asarray(_bins(width, side))
+    rows, columns = (
+        jnp.asarray(_bins(length, side), x.dtype) for length in (height, width)
+    )
     exact = jax.lax.Precision.HIGHEST
     return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x, precision=exact)
 
@@ -169,7 +171,7 @@ def _before(name: str) -> str:
     return f"{part}.{int(index) - 1}"
 
 
-def _conv(layer: Conv, name: str) -> nn.Conv:
+def _conv(layer: Conv, name: str) -> nn.Module:
     return conv(
         layer.channels, layer.size, layer.stride, pad=layer.pad, bias=True, name=name
     )

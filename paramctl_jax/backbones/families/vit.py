@@ -22,6 +22,7 @@ from paramctl_jax.backbones.families import vit_layouts
 from paramctl_jax.backbones.families.vit_layers import (
     AttentionPool,
     Block,
+    Norm,
     PatchEmbed,
     Tokens,
     resample,
@@ -132,8 +133,8 @@ class VisionTransformer(nn.Module):
         tokens = self.param(name, small, (1, count, self.width))
         return jnp.broadcast_to(tokens, (batch, count, self.width))
 
-    def _norm(self, name: str) -> nn.LayerNorm:
-        return nn.LayerNorm(epsilon=self.epsilon, use_fast_variance=False, name=name)
+    def _norm(self, name: str) -> Norm:
+        return Norm(self.epsilon, name=name)
 
     def _read(self, name: str, x: Tokens) -> dict[str, Float[Array, "batch ..."]]:
         out = {name: x, f"{name}.avgtoken": x.mean(axis=1)}

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from paramctl_jax.backbones.convolution import convolve
 from paramctl_jax.types import InputError
 
 Tokens = Float[Array, "batch token channel"]
@@ -66,19 +67,15 @@ def resample(
     weights = _aligned_weights(native, max(rows, columns))
     return jnp.einsum(
         "rh,cw,hwd->rcd",
-        weights[:rows],
-        weights[:columns],
+        jnp.asarray(weights[:rows], positions.dtype),
+        jnp.asarray(weights[:columns], positions.dtype),
         positions,
         precision=jax.lax.Precision.HIGHEST,
     )
 
 
 class PatchEmbed(nn.Module):
-    """A convolution whose stride is its size, as one matrix product per patch.
-
-    Equal to the strided convolution with the same kernel; written on patches because
-    the input gradient of a strided convolution is slow on CPU.
-    """
+    """A convolution whose stride is its size; a product per patch on CPU."""
 
     patch: int
     features: int
@@ -89,7 +86,7 @@ class PatchEmbed(nn.Module):
         self, x: Float[Array, "batch height width channel"]
     ) -> Float[Array, "batch row column features"]:
         """Maps ``[batch, p h, p w, channel]`` to ``[batch, h, w, features]``."""
-        batch, height, width, channels = x.shape
+        _, height, width, channels = x.shape
         size = self.patch
         if height % size or width % size:
             raise InputError(
@@ -98,14 +95,36 @@ class PatchEmbed(nn.Module):
             )
         shape = (size, size, channels, self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        x = x.reshape(batch, height // size, size, width // size, size, channels)
-        x = x.transpose(0, 1, 3, 2, 4, 5)
-        x = x.reshape(*x.shape[:3], size * size * channels)
-        x = x @ kernel.reshape(-1, self.features)
+        x = convolve(x, kernel, stride=size, padding=0)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             x = x + bias.reshape(1, 1, 1, -1)
         return x
+
+
+class Norm(nn.Module):
+    """``(x - mean) / sqrt(variance + epsilon) scale + bias`` over channels.
+
+    Computed in float32 and rounded once to the tokens' own precision; Flax's would mix
+    the two.
+
+    Attributes:
+      epsilon: added to the variance.
+    """
+
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, x: Tokens) -> Tokens:
+        """Maps tokens to tokens of the same shape."""
+        shape = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, shape).astype(jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape).astype(jnp.float32)
+        y = x.astype(jnp.float32)
+        y = y - y.mean(axis=-1, keepdims=True)
+        variance = jnp.square(y).mean(axis=-1, keepdims=True)
+        gain = jax.lax.rsqrt(variance + self.epsilon) * scale.reshape(1, 1, -1)
+        return (y * gain + bias.reshape(1, 1, -1)).astype(x.dtype)
 
 
 class LayerScale(nn.Module):
@@ -126,8 +145,13 @@ def _split(x: Tokens, parts: int, heads: int) -> list[Heads]:
 
 
 def _attend(queries: Heads, keys: Heads, values: Heads) -> Tokens:
-    """``softmax(q k' / sqrt(d)) v`` per head, the heads side by side."""
-    out = jax.nn.dot_product_attention(queries, keys, values)
+    """``softmax(q k' / sqrt(d)) v`` per head, the heads side by side.
+
+    The softmax is in float32, both products in the tokens' own precision.
+    """
+    logits = jnp.einsum("bqhc,bkhc->bhqk", queries, keys).astype(jnp.float32)
+    weights = nn.softmax(logits * queries.shape[-1] ** -0.5).astype(values.dtype)
+    out = jnp.einsum("bhqk,bkhc->bqhc", weights, values)
     return out.reshape(*out.shape[:2], -1)
 
 
@@ -154,7 +178,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: Tokens) -> Tokens:
         """Applies the block."""
-        norm = partial(nn.LayerNorm, epsilon=self.epsilon, use_fast_variance=False)
+        norm = partial(Norm, self.epsilon)
         y = nn.Dense(3 * x.shape[-1], name="attn.qkv")(norm(name="norm1")(x))
         y = _attend(*_split(y, 3, self.heads))
         x = x + self._scale(nn.Dense(x.shape[-1], name="attn.proj")(y), "ls1")
@@ -187,5 +211,5 @@ class AttentionPool(nn.Module):
         keys, values = _split(nn.Dense(2 * width, name="kv")(x), 2, self.heads)
         y = _attend(_split(queries, 1, self.heads)[0], keys, values)
         y = nn.Dense(width, name="proj")(y)
-        norm = nn.LayerNorm(epsilon=self.epsilon, use_fast_variance=False, name="norm")
+        norm = Norm(self.epsilon, name="norm")
         return (y + _mlp(norm(y), "mlp", ACTIVATIONS[self.activation]))[:, 0]
