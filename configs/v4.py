@@ -43,10 +43,11 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # srp: 5347 projections for 512 images, by the Johnson-Lindenstrauss bound
     config.bases = {"pca": {"components": 500}, "srp": {}, "spatial_mean": {}}
     config.encoding = {"test_fraction": 0.2}
-    config.accentuated = {"readout": "layer3.5", "sites": 2, "seeds": 2}
+    config.accentuated = {"readout": "layer3.5", "sites": 2, "seeds": 3}
     config.sweep = variant == "sweep"
-    config.levels = {"count": 5, "extend": (0.25, 0.5)}
+    config.levels = {"count": 11, "extend": (0.25, 0.5)}
     config.synthesis = {
+        "route": "path",
         "crops": 4,
         "noise": 0.05,
         "learning_rate": 0.1,

@@ -11,10 +11,10 @@ import hashlib
 import os
 import platform
 import stat
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
-import jaxlib
 
 SWITCH = "PARAMCTL_COMPILATION_CACHE"
 """Environment variable: a directory for the cache, or ``off``."""
@@ -66,7 +66,7 @@ def _default_directory() -> Path:
 
 def _machine() -> str:
     """Programs are compiled for one kind of processor and one jax."""
-    facts = [platform.machine(), jax.__version__, jaxlib.__version__]
+    facts = [platform.machine(), jax.__version__, version("jaxlib")]
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         wanted = ("model name", "flags", "Features", "CPU part")

@@ -6,7 +6,7 @@ import numpy as np
 
 from paramctl_jax.encoding import load_encoding
 from paramctl_jax.experiment import Run
-from paramctl_jax.synthesis import estimate, make_plan
+from paramctl_jax.synthesis import Plan, estimate, make_plan
 from paramctl_jax.types import Backbone, EncodingEvaluation, EncodingModel
 
 
@@ -35,7 +35,7 @@ def dry_run(run: Run) -> str:
     return "\n".join([*map(str, estimates), total])
 
 
-def _plan(run: Run, name: str):
+def _plan(run: Run, name: str) -> Plan:
     model = _model(run, name)
     count = run.config["levels"].get("count", 11)
     levels = np.tile(np.linspace(-1, 1, count), (len(model.site_ids), 1))
@@ -55,9 +55,16 @@ def stand_in(backbone: Backbone, readout: str, n_sites: int) -> EncodingModel:
     sites = tuple(f"site_{index}" for index in range(n_sites))
     width = int(np.prod(backbone.readouts[readout]))
     weights = np.random.default_rng(0).standard_normal((n_sites, width), np.float32)
-    one, pair, none = np.full(n_sites, np.nan), np.full((n_sites, 2), np.nan), ()
-    per_image = np.zeros((0, n_sites))
+    one, pair = np.full(n_sites, np.nan), np.full((n_sites, 2), np.nan)
+    numbers = ("r", "r2", "ceiling", "r_normalised", "r2_normalised", "cv_r", "cv_r2")
+    intervals = ("r_ci", "r2_ci", "r_normalised_ci", "r2_normalised_ci")
     evaluation = EncodingEvaluation(
-        sites, *[one] * 5, *[pair] * 4, one, one, none, none, per_image, per_image
+        site_ids=sites,
+        train_ids=(),
+        test_ids=(),
+        recorded=np.zeros((0, n_sites)),
+        predicted=np.zeros((0, n_sites)),
+        **dict.fromkeys(numbers, one),
+        **dict.fromkeys(intervals, pair),
     )
     return EncodingModel(backbone, readout, sites, weights, 0 * one, one, evaluation)

@@ -15,6 +15,7 @@ EXPERIMENTS = [
     ("quickstart", ()),
     ("backbones", ()),
     ("paper", ()),
+    ("grid", ()),
     ("robustness", ("l2",)),
     ("robustness", ("linf",)),
 ]

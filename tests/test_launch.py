@@ -57,6 +57,23 @@ def test_bad_flags_end_in_one_line_and_exit_code_1(tmp_path, name, flags, messag
 
 
 @pytest.mark.slow
+def test_a_dry_run_prints_the_cost_and_touches_nothing(tmp_path):
+    folder = tmp_path / "run"
+    done = launch(
+        "accentuate",
+        QUICKSTART,
+        f"--workdir={folder}",
+        "--dry_run",
+        "--config.synthesis.slots=2",
+        "--config.models=('small_robust',)",
+    )
+    assert done.returncode == 0, done.stderr
+    for part in ("112 in 32 paths", "backbone passes", "GFLOP", "GiB", "MiB", "min"):
+        assert part in done.stdout
+    assert not folder.exists()
+
+
+@pytest.mark.slow
 def test_the_quickstart_ends_in_a_table_and_a_report(tmp_path):
     workdir = tmp_path / "quickstart"
     done = launch("pipeline", QUICKSTART, f"--workdir={workdir}")

@@ -20,6 +20,7 @@ from paramctl_jax.synthesis.dry_run import memory_of
 from paramctl_jax.synthesis.gradient import Shared
 from paramctl_jax.synthesis.plan import Plan, make_plan
 from paramctl_jax.synthesis.results import Recorder, Results
+from paramctl_jax.synthesis.state import LaneState, Start, outcome
 from paramctl_jax.types import EncodingModel, ImageSet, Sweep
 
 
@@ -117,12 +118,12 @@ class _Work:
         table = tables.start_table(plan.grid)
         found = np.zeros(plan.grid.shape[:2], np.float32)
 
-        def collect(row: int, state: engine.Start, slot: int) -> None:
+        def collect(row: int, state: Start, slot: int) -> None:
             found[table["site"][row], table["seed"][row]] = state.prediction[slot]
 
         step = engine.compiled_start(plan.engine, plan.devices)
         zero = jnp.zeros(plan.total_slots, jnp.float32)
-        self._run(step, engine.Start(zero, zero > 0), table, collect)
+        self._run(step, Start(zero, zero > 0), table, collect)
         return found
 
     def _lanes(
@@ -135,7 +136,7 @@ class _Work:
         total = start.size * plan.grid.shape[2]
         with self._bar(total, total - len(table["site"])) as progress:
 
-            def collect(row: int, state: engine.LaneState, slot: int) -> None:
+            def collect(row: int, state: LaneState, slot: int) -> None:
                 lane = tuple(
                     int(table[name][row]) for name in ("site", "seed", "level")
                 )
@@ -173,14 +174,14 @@ class _Work:
                 put,
             )
 
-            def collect(row: int, state: engine.LaneState, slot: int) -> None:
+            def collect(row: int, state: LaneState, slot: int) -> None:
                 for column, _ in crossings.waiting[row]:  # never passed
                     put(row, column, *_best(state, slot))
                     lane = (table["site"][row], table["seed"][row], column)
                     results.finite[lane] = state.finite[slot]
                 recorder.end(row, state, slot)
 
-            def watch(state: engine.LaneState, occupant: np.ndarray) -> None:
+            def watch(state: LaneState, occupant: np.ndarray) -> None:
                 recorder.watch(state, occupant)
                 crossings.watch(state, occupant)
 
@@ -203,7 +204,7 @@ class _Work:
         plan = self.plan
         step = engine.compiled_step(plan.engine, plan.devices)
         blank = plan.engine.blank(plan.total_slots)
-        self._run(step, blank, table, collect, take=engine.outcome, watch=watch)
+        self._run(step, blank, table, collect, take=outcome, watch=watch)
 
     def _run(
         self,
@@ -229,7 +230,7 @@ class _Work:
         )
 
 
-def _best(state: engine.LaneState, slot: int) -> tuple[np.ndarray, float, int]:
+def _best(state: LaneState, slot: int) -> tuple[np.ndarray, float, int]:
     return (
         np.asarray(state.best[slot]),
         float(state.best_prediction[slot]),

@@ -79,10 +79,9 @@ def _inside(jaxpr: core.Jaxpr) -> int:
 def _nested(eqn: Any) -> Iterator[core.Jaxpr]:
     for value in eqn.params.values():
         for part in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(part, core.ClosedJaxpr):
-                yield part.jaxpr
-            elif isinstance(part, core.Jaxpr):
-                yield part
+            inner = getattr(part, "jaxpr", part)  # closed over constants, or not
+            if isinstance(inner, core.Jaxpr):
+                yield inner
 
 
 def available_bytes(device: Any) -> int | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,20 +24,9 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
 from paramctl_jax import images, lanes
-from paramctl_jax.synthesis.engine import (
-    Engine,
-    Lane,
-    LaneState,
-    axis_of,
-    select,
-    to_bytes,
-)
+from paramctl_jax.synthesis.engine import Engine, Lane, axis_of
 from paramctl_jax.synthesis.gradient import Shared
-
-if TYPE_CHECKING:
-    Leaf: TypeAlias = Array
-else:
-    Leaf = Array | np.ndarray
+from paramctl_jax.synthesis.state import LaneState, Leaf, select, to_bytes
 
 MOST_FINISHES = 16  # of one level; two are usual
 _BATCH = 4  # brackets per slot that are collected before they are finished

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from PIL import Image
 
-from paramctl_jax.synthesis.engine import LaneState
+from paramctl_jax.synthesis.state import LaneState
 from paramctl_jax.types import EncodingModel, ImageSet, Sweep, Traces
 
 HIT, UNREACHED, NONFINITE = "hit", "unreached", "nonfinite"
+MAP_SIDE = 128
 
 
 class Results:
@@ -75,19 +79,35 @@ class Results:
         )
 
 
+def shrunk(
+    values: Float[np.ndarray, "size size"], side: int
+) -> Float[np.ndarray, "side side"]:
+    """Means over the boxes that a square is divided into.
+
+    Example:
+      >>> shrunk(np.array([[1.0, 3.0], [5.0, 7.0]], np.float32), 1).tolist()
+      [[4.0]]
+    """
+    if len(values) == side:
+        return values
+    picture = Image.fromarray(values.astype(np.float32))
+    return np.asarray(picture.resize((side, side), Image.Resampling.BOX))
+
+
 class Recorder:
     """Predictions over the steps and transparency maps of every row of the table.
 
     Args:
       table: of lanes or paths, one row each.
-      maps: whether maps are kept, and their side.
+      canvas: side of the maps that are recorded; 0 for none. They are kept at no more
+        than `MAP_SIDE` pixels a side.
     """
 
-    def __init__(self, table: dict[str, np.ndarray], maps: int):
+    def __init__(self, table: dict[str, np.ndarray], canvas: int):
         self._table = table
-        n_rows = len(table["site"])
-        self._predictions: list[list[float]] = [[float(x)] for x in table["start"]]
-        self._maps = np.zeros((n_rows, maps, maps), np.uint8) if maps else None
+        n_rows, side = len(table["site"]), min(canvas, MAP_SIDE)
+        self._predictions = [array("f", [x]) for x in table["start"]]
+        self._maps = np.zeros((n_rows, side, side), np.uint8) if canvas else None
         self.steps = 0
 
     def watch(self, state: LaneState, occupant: Int[np.ndarray, " slot"]) -> None:
@@ -103,9 +123,9 @@ class Recorder:
         self.steps += int(state.step[slot])
         if self._maps is None:
             return
-        seen = np.asarray(state.transparency[slot])
-        highest = float(seen.max()) if np.isfinite(seen).all() else 0.0
-        self._maps[row] = np.round(255 * seen / (highest or 1.0)).astype(np.uint8)
+        seen = np.nan_to_num(np.asarray(state.transparency[slot], np.float32))
+        seen = shrunk(seen, self._maps.shape[1])
+        self._maps[row] = np.round(255 * seen / (seen.max() or 1.0)).astype(np.uint8)
 
     def traces(self) -> Traces:
         """All rows, in the order of site, seed, level."""

@@ -214,3 +214,15 @@ def test_a_link_to_nothing_is_told_not_passed_over(tmp_path):
     images = load_images(source, unreadable="skip")
     assert images.stimulus_ids == NAMES
     assert "annexed.png" in images.left_out["annexed"]
+
+
+def test_images_that_are_enlarged_are_said_once(tmp_path):
+    content = contents()
+    content["nsd00003.png"] = png(np.zeros((9, 12, 3), np.uint8))
+    source = make(tmp_path, "folder", content)
+    loaded = load_images(source, 8)
+    assert loaded.notes == (
+        "3 of 4 images are smaller than 8 pixels and were enlarged, first nsd00001",
+    )
+    assert loaded.select(NAMES[:2]).drop(NAMES[:1]).notes == loaded.notes
+    assert load_images(source, 6).notes == ()
