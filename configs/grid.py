@@ -17,7 +17,11 @@ def get_config() -> ml_collections.ConfigDict:
     config = quickstart.get_config()
     config.title = "The bundled pair on the paper's grid"
     config.seeds = paper.get_config().seeds
-    config.sites.count = 5
-    config.levels.count = 11
-    config.synthesis.max_steps = 400
+    config.update(
+        {
+            "sites": {"count": 5},
+            "levels": {"count": 11},
+            "synthesis": {"max_steps": 400},
+        }
+    )
     return config

@@ -53,7 +53,7 @@ def get_config() -> ml_collections.ConfigDict:
         "crops": 4,
         "crop_size": (0.9, 0.95),
         "noise": 0.05,
-        "learning_rate": 0.1,
+        "learning_rate": 0.2,
         "gamma": 1.0,
         "max_steps": 200,
         "tolerance": 0.005,

@@ -50,7 +50,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         "route": "path",
         "crops": 4,
         "noise": 0.05,
-        "learning_rate": 0.1,
+        "learning_rate": 0.2,
         "max_steps": 400,
         "slots": 4,
     }

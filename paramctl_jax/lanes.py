@@ -95,6 +95,7 @@ def run(
     done: Callable[[PyTree], Any],
     collect: Callable[[int, PyTree, int], None],
     check_every: int = 4,
+    expand: Callable[[PyTree], PyTree] = lambda lane: lane,
     take: Callable[[PyTree], PyTree] = lambda state: state,
     watch: Callable[[PyTree, Int[np.ndarray, " slot"]], None] | None = None,
 ) -> None:
@@ -110,6 +111,7 @@ def run(
       collect: ``collect(lane index, state on the host, slot)`` for a finished lane.
       check_every: steps between two looks at the flags; a finished lane is frozen
         meanwhile, so that this changes the cost and not the result.
+      expand: adds to the rows in the slots what would be too large for all lanes.
       take: the part of a state that `collect` is given, fetched from the devices.
       watch: ``watch(state, occupant)`` after every step; `occupant` is the lane index
         of each slot, `EMPTY` where there is none.
@@ -126,7 +128,7 @@ def run(
             fresh[slot] = occupant[slot] != EMPTY
         rows = np.maximum(occupant, 0)  # an empty slot idles on lane 0, uncollected
         lane = jax.tree.map(lambda values, rows=rows: values[rows], lanes)
-        lane = jax.device_put(lane, place)
+        lane = jax.device_put(expand(lane), place)
         ended = np.zeros(0, int)
         while not ended.size:
             for _ in range(check_every):

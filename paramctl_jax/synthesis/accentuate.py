@@ -171,6 +171,7 @@ class _Work:
                 plan.total_slots,
                 waiting,
                 table,
+                plan.expand,
                 put,
             )
 
@@ -225,6 +226,7 @@ class _Work:
             slots=self.plan.total_slots,
             done=lambda state: state.done,
             collect=collect,
+            expand=self.plan.expand,
             check_every=1,
             **options,
         )

@@ -66,6 +66,35 @@ def jaxpr_peak(jaxpr: core.Jaxpr) -> int:
     return peak
 
 
+def jaxpr_flops(jaxpr: core.Jaxpr) -> float:
+    """Floating point operations of all matrix products and convolutions.
+
+    Two for every product that is added up; what is elementwise is not counted.
+
+    Args:
+      jaxpr: of a function, as ``jax.make_jaxpr`` gives it.
+
+    Example:
+      >>> traced = jax.make_jaxpr(lambda x: x @ x)(np.zeros((10, 10), np.float32))
+      >>> jaxpr_flops(traced.jaxpr)
+      2000.0
+    """
+    total = 0.0
+    for eqn in jaxpr.eqns:
+        repeats = eqn.params.get("length", 1)
+        total += repeats * sum(map(jaxpr_flops, _nested(eqn)))
+        size = float(np.prod(eqn.outvars[0].aval.shape)) if eqn.outvars else 0.0
+        if eqn.primitive.name == "dot_general":
+            (summed, _), _ = eqn.params["dimension_numbers"]
+            shape = eqn.invars[0].aval.shape
+            total += 2 * size * float(np.prod([shape[axis] for axis in summed]))
+        elif eqn.primitive.name == "conv_general_dilated":
+            kernel = eqn.invars[1].aval.shape
+            outputs = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+            total += 2 * size * float(np.prod(kernel)) / outputs
+    return total
+
+
 def _variables(atoms: Any) -> Iterator[Any]:
     return (atom for atom in atoms if not isinstance(atom, core.Literal))
 
@@ -125,19 +154,21 @@ def _group_available() -> int | None:
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Memory per device of one step.
+    """Memory per device of one step, and its operations.
 
     Attributes:
       fixed: bytes whatever the number of slots: weights, axes, seed images.
       per_slot: bytes of every slot.
       slots: asked for on each device.
       available: bytes that the device can give; None if it does not say.
+      flops: of one step of all slots, see `jaxpr_flops`.
     """
 
     fixed: int
     per_slot: int
     slots: int
     available: int | None
+    flops: float = 0.0
 
     @property
     def needed(self) -> int:
@@ -168,9 +199,10 @@ def step_memory(
       slots: per device.
       device: that has to hold it.
     """
-    peak = jaxpr_peak(jax.make_jaxpr(step)(*shapes).jaxpr)
-    per_slot = int(_SCRATCH * (peak - fixed)) // slots
-    return Memory(fixed, per_slot, slots, available_bytes(device))
+    jaxpr = jax.make_jaxpr(step)(*shapes).jaxpr
+    per_slot = int(_SCRATCH * (jaxpr_peak(jaxpr) - fixed)) // slots
+    free = available_bytes(device)
+    return Memory(fixed, per_slot, slots, free, jaxpr_flops(jaxpr))
 
 
 def check_memory(memory: Memory, device: Any) -> None:

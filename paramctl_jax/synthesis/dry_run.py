@@ -38,8 +38,6 @@ class Estimate:
       rows: lanes or paths that are optimised.
       crops: per step.
       typical_steps, max_steps: per row; typical of the networks measured, at most.
-      step_flops: floating point operations of one step of all slots of a device; 0
-        where the compiler does not say.
       step_seconds: of one warm step of all slots.
       total_slots: on all devices.
       memory: per device.
@@ -54,7 +52,6 @@ class Estimate:
     crops: int
     typical_steps: int
     max_steps: int
-    step_flops: float
     step_seconds: float
     total_slots: int
     memory: Memory
@@ -71,7 +68,6 @@ class Estimate:
         free = "?" if memory.available is None else f"{memory.available / gib:.1f}"
         kind = "lanes" if self.route == "lanes" else "paths"
         passes = self.rows * typical * self.crops
-        flops = f"{self.step_flops / 1e9:.4g} GFLOP" if self.step_flops else "? FLOP"
         lines = {
             "lanes": f"{self.lanes:,} in {self.rows:,} {kind}",
             "backbone passes": (
@@ -80,7 +76,8 @@ class Estimate:
                 f"{self.max_steps / typical:.3g} x that"
             ),
             "one step": (
-                f"{self.total_slots} slots x {self.crops} crops, {flops} per device, "
+                f"{self.total_slots} slots x {self.crops} crops, "
+                f"{memory.flops / 1e9:.4g} GFLOP per device, "
                 f"{self.step_seconds:.3g} s (compiled in {self.compile_seconds:.1f} s)"
             ),
             "memory per device": (
@@ -114,7 +111,7 @@ def estimate(plan: Plan) -> Estimate:
     memory = memory_of(plan)
     check_memory(memory, plan.devices[0])
     table = _stand_in(plan)
-    first, warm, flops = _timed(plan, table)
+    first, warm = _timed(plan)
     settings = plan.engine.settings
     sites, seeds, levels = plan.grid.shape
     return Estimate(
@@ -125,7 +122,6 @@ def estimate(plan: Plan) -> Estimate:
         crops=settings.crops,
         typical_steps=TYPICAL_STEPS[settings.route],
         max_steps=settings.max_steps,
-        step_flops=flops,
         step_seconds=warm,
         total_slots=plan.total_slots,
         memory=memory,
@@ -137,7 +133,7 @@ def estimate(plan: Plan) -> Estimate:
 def memory_of(plan: Plan) -> Memory:
     """Memory per device of the plan's step, from its traced program."""
     shared = _abstract(plan.shared, jax.random.key(0))
-    lane = _lane_of(_stand_in(plan), plan.slots)
+    lane = _lane_of(plan, plan.slots)
     shapes = _abstract(lambda lane: lane, lane)
     return _memory(plan.engine, plan.slots, plan.devices[0], shared, shapes)
 
@@ -194,20 +190,20 @@ def _stand_in(plan: Plan) -> tables.Table:
     return make[plan.engine.settings.route](plan.grid, start)
 
 
-def _lane_of(table: tables.Table, slots: int) -> dict[str, np.ndarray]:
+def _lane_of(plan: Plan, slots: int) -> dict[str, np.ndarray]:
+    """What a step is given for its slots."""
+    table = _stand_in(plan)
     rows = np.arange(slots) % len(table["site"])
-    return {
-        **{name: column[rows] for name, column in table.items()},
-        "fresh": np.ones(slots, bool),
-    }
+    lane = plan.expand({name: column[rows] for name, column in table.items()})
+    return {**lane, "fresh": np.ones(slots, bool)}
 
 
-def _timed(plan: Plan, table: tables.Table) -> tuple[float, float, float]:
-    """Seconds of the first and of a warm step, and the operations of one."""
+def _timed(plan: Plan) -> tuple[float, float]:
+    """Seconds of the first and of a warm step."""
     shared = lanes.replicate(plan.shared(jax.random.key(0)), plan.devices)
     sharding = lanes.lane_sharding(plan.devices)
     state = jax.device_put(plan.engine.blank(plan.total_slots), sharding)
-    lane = jax.device_put(_lane_of(table, plan.total_slots), sharding)
+    lane = jax.device_put(_lane_of(plan, plan.total_slots), sharding)
     step: Any = engine.compiled_step(plan.engine, plan.devices)
     begun = time.perf_counter()
     state = jax.block_until_ready(step(shared, state, lane))
@@ -217,8 +213,7 @@ def _timed(plan: Plan, table: tables.Table) -> tuple[float, float, float]:
     begun = time.perf_counter()
     state = jax.block_until_ready(step(shared, state, rest))
     warm = time.perf_counter() - begun
-    cost = step.lower(shared, state, lane).compile().cost_analysis() or {}
-    return first, warm, float(cost.get("flops", 0.0))
+    return first, warm
 
 
 def _disk(plan: Plan, n_stimuli: int) -> int:

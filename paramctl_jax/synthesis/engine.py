@@ -122,9 +122,8 @@ class Engine:
 
     def step(self, shared: Shared, state: LaneState, lane: Lane) -> LaneState:
         """Moves the lane one step and checks its new image; a finished lane rests."""
-        seed = shared.seeds[lane["seed"]]
+        seed, axis = lane["seed_image"], Axis(lane["weights"], lane["bias"])
         state = select(lane["fresh"], self.begin(seed, lane["start"]), state)
-        axis = axis_of(shared, lane)
         gradient, gain, balance = self._gradient(shared, state, lane, seed, axis)
         moved = self._move(state, gradient.theta, gain)
         moved = dataclasses.replace(
@@ -244,11 +243,6 @@ class _Gradient(NamedTuple):
     theta: PyTree
 
 
-def axis_of(shared: Shared, lane: Lane) -> Axis:
-    """The read-out of the lane's site."""
-    return Axis(shared.weights[lane["site"]], shared.bias[lane["site"]])
-
-
 @lru_cache(maxsize=32)
 def compiled_step(
     engine: Engine, devices: tuple[Any, ...]
@@ -259,8 +253,9 @@ def compiled_step(
 
 def _start(engine: Engine, shared: Shared, state: Start, lane: Lane) -> Start:
     del state  # there is nothing to go on from
-    pixels = images.quantise(shared.seeds[lane["seed"]])
-    prediction = engine.reader.clean(shared, axis_of(shared, lane), pixels)
+    pixels = images.quantise(lane["seed_image"])
+    axis = Axis(lane["weights"], lane["bias"])
+    prediction = engine.reader.clean(shared, axis, pixels)
     return Start(prediction, jnp.bool_(True))
 
 

@@ -30,20 +30,17 @@ Scalar = Float[Array, ""]
 class Shared:
     """What all lanes of a sweep share; replicated on every device.
 
+    Axes and seed images are not among it: a program whose arguments had the shape of
+    all sites or seeds would be another one, with other last bits, for every number.
+
     Attributes:
       variables: the network's weights.
       search: the weights of the gradient passes, in their precision.
-      weights: encoding axes in raw features.
-      bias: of the read-outs.
-      seeds: seed images in [0, 1] at canvas size.
       root: key of the sweep.
     """
 
     variables: PyTree
     search: PyTree
-    weights: Float[Array, "site feature"]
-    bias: Float[Array, " site"]
-    seeds: Float[Array, "seed size size 3"]
     root: PRNGKeyArray
 
 

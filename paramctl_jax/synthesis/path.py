@@ -24,8 +24,8 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
 from paramctl_jax import images, lanes
-from paramctl_jax.synthesis.engine import Engine, Lane, axis_of
-from paramctl_jax.synthesis.gradient import Shared
+from paramctl_jax.synthesis.engine import Engine, Lane
+from paramctl_jax.synthesis.gradient import Axis, Shared
 from paramctl_jax.synthesis.state import LaneState, Leaf, select, to_bytes
 
 MOST_FINISHES = 16  # of one level; two are usual
@@ -77,16 +77,14 @@ def _finish(
 ) -> FinishState:
     """One guess: the clean prediction where the chord crosses the level."""
     state = select(lane["fresh"], _opened(lane, engine.canvas), state)
-    seed, width = shared.seeds[lane["seed"]], state.high - state.low
+    axis, width = Axis(lane["weights"], lane["bias"]), state.high - state.low
     chord = state.error_low / (state.error_low - state.error_high)
     place = state.low + width * jnp.clip(chord, _EDGE, 1 - _EDGE)
     theta = jax.tree.map(
         lambda a, b: a + place * (b - a), lane["theta_before"], lane["theta_after"]
     )
-    image = engine.image_of(theta, seed)
-    prediction = engine.reader.clean(
-        shared, axis_of(shared, lane), images.quantise(image)
-    )
+    image = engine.image_of(theta, lane["seed_image"])
+    prediction = engine.reader.clean(shared, axis, images.quantise(image))
     checked = _checked(state, lane, to_bytes(image), prediction)
     narrowed = _narrowed(checked, place, prediction - lane["target"])
     return select(state.done, state, narrowed)
@@ -149,6 +147,7 @@ class Crossings:
       levels: per path, its levels not yet passed, in the order in which they will be:
         ``(column, target)``.
       table: of the paths, one row each.
+      expand: puts seed images and axes to rows.
       collect: ``collect(path, column, pixels, prediction, step of the path)``.
     """
 
@@ -160,12 +159,13 @@ class Crossings:
         slots: int,
         levels: list[list[tuple[int, float]]],
         table: dict[str, np.ndarray],
+        expand: Callable[[PyTree], PyTree],
         collect: Callable[[int, int, np.ndarray, float, int], None],
     ):
         self._engine, self._shared = engine, shared
         self._devices, self._slots = devices, slots
         self.waiting = levels
-        self._table, self._collect = table, collect
+        self._table, self._expand, self._collect = table, expand, collect
         self._brackets: list[dict[str, Any]] = []
         self.guesses = 0
 
@@ -232,6 +232,7 @@ class Crossings:
             slots=self._slots,
             done=lambda state: state.done,
             collect=collect,
+            expand=self._expand,
             check_every=1,
         )
 

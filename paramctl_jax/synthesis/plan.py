@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -48,17 +48,28 @@ class Plan:
 
     def shared(self, key: PRNGKeyArray) -> Shared:
         """What all lanes share, once on every device."""
-        rows = indices_of(self.grid.site_ids, self.model.site_ids, "sites")
         variables = jax.tree.map(jnp.asarray, self.model.backbone.variables)
         low = self.engine.settings.precision == "bfloat16"
         return Shared(
             variables=variables,
             search=low_precision(variables) if low else variables,
-            weights=jnp.asarray(self.model.weights[rows], jnp.float32),
-            bias=jnp.asarray(self.model.bias[rows], jnp.float32),
-            seeds=jnp.asarray(images.to_float(self.seeds.pixels)),
             root=key,
         )
+
+    def expand(self, lane: Mapping[str, Any]) -> dict[str, Any]:
+        """Rows of a table with the seed image and the read-out of each.
+
+        Args:
+          lane: with ``site`` and ``seed``, one entry per slot.
+        """
+        rows = indices_of(self.grid.site_ids, self.model.site_ids, "sites")
+        rows = rows[np.asarray(lane["site"])]
+        return {
+            **lane,
+            "seed_image": images.to_float(self.seeds.pixels[np.asarray(lane["seed"])]),
+            "weights": self.model.weights[rows].astype(np.float32),
+            "bias": self.model.bias[rows].astype(np.float32),
+        }
 
 
 def make_plan(

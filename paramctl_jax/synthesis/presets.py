@@ -35,6 +35,7 @@ from typing import Any
 
 COMPATIBILITY: dict[str, dict[str, Any]] = {
     "faccent": {
+        "route": "lanes",
         "parameterisation": "phase",
         "gamma": 1.0,  # without effect on phases
         "sampler": "faccent",
@@ -50,6 +51,7 @@ COMPATIBILITY: dict[str, dict[str, Any]] = {
         "max_steps": 98,
     },
     "horama": {
+        "route": "lanes",
         "parameterisation": "horama",
         "gamma": 1.5,
         "sampler": "horama",
@@ -65,6 +67,7 @@ COMPATIBILITY: dict[str, dict[str, Any]] = {
         "max_steps": 1000,
     },
     "pnc": {
+        "route": "lanes",
         "parameterisation": "pnc",
         "gamma": 1.5,
         "sampler": "horama",

@@ -15,6 +15,10 @@ from paramctl_jax.types import InputError, unknown
 
 ROUTES = ("lanes", "path")
 PRECISIONS = ("float32", "bfloat16")
+DEFAULT_OPTIONS = {"adam": {"b1": 0.0, "b2": 0.99}}
+"""Adam without momentum, which goes on in directions that no longer matter. Measured at
+equal rates, levels are reached in fewer steps, with a tenth to a fifth less change of
+the image and equal frequency content (docs/numbers.md)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +26,9 @@ class Settings:
     """How lanes are optimised; static, so that equal settings share one program.
 
     Attributes:
-      route: ``"lanes"`` optimises every target level from the seed image on its own;
-        ``"path"`` drives each seed image once up and once down and takes every level
-        where the path crosses it.
+      route: ``"path"`` drives each seed image once up and once down and takes every
+        level where the path crosses it; ``"lanes"`` optimises every target level from
+        the seed image on its own.
       parameterisation: of the image, see `parameterisations`.
       gamma: slope of its frequency prior, 0 (white) to 2.
       sampler: of the random crops, see `augmentation`.
@@ -38,7 +42,8 @@ class Settings:
         does not.
       radius: of the ball, in [0, 1] pixel units: largest RMS or absolute change.
       optimiser: any of optax's by name, or ``"nadam_torch"``.
-      optimiser_options: its keyword arguments, e.g. ``{"b1": 0.95}``.
+      optimiser_options: its keyword arguments, e.g. ``{"b1": 0.95}``; None takes its
+        defaults, but for Adam those of `DEFAULT_OPTIONS`.
       learning_rate: in units of one parameter.
       max_steps: steps after which a lane is given up.
       precision: of the search; predictions are always checked in float32.
@@ -46,7 +51,7 @@ class Settings:
       transparency: accumulate the maps of where the image was changed.
     """
 
-    route: str = "lanes"
+    route: str = "path"
     parameterisation: str = "precond"
     gamma: float = 1.0
     sampler: str = "inside"
@@ -59,8 +64,8 @@ class Settings:
     ball: str = ""
     radius: float = 0.1
     optimiser: str = "adam"
-    optimiser_options: Any = ()
-    learning_rate: float = 0.1
+    optimiser_options: Any = None
+    learning_rate: float = 0.2
     max_steps: int = 400
     precision: str = "float32"
     crops_at_once: int = 0
@@ -72,6 +77,8 @@ class Settings:
                 raise unknown(str(getattr(self, name)), valid, f"synthesis {name}")
         object.__setattr__(self, "crop_size", self._pair(self.crop_size))  # hashable
         options = self.optimiser_options
+        if options is None:
+            options = DEFAULT_OPTIONS.get(self.optimiser, {})
         pairs = options.items() if isinstance(options, Mapping) else options
         object.__setattr__(self, "optimiser_options", tuple(sorted(map(tuple, pairs))))
         make_optimiser(self.optimiser, self.optimiser_options)
@@ -108,7 +115,7 @@ class Settings:
             ),
             (
                 f"route='path' with objective={self.objective!r}: a path only drives "
-                "up or down, expected 'thermostat'"
+                "up or down; give route='lanes', or objective 'thermostat'"
             ): self.route != "path" or self.objective == "thermostat",
         }
 

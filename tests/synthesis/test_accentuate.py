@@ -205,14 +205,18 @@ def test_a_seed_at_its_level_is_left_as_it_is(model, seeds, route):
         (LEVELS, {"max_steps": 0}, "max_steps"),
         (LEVELS, {"crops": 4, "crops_at_once": 3}, "crops_at_once=3"),
         (LEVELS, {"route": "paths"}, "did you mean 'path'"),
-        (LEVELS, {"objective": "maximize"}, "did you mean 'maximise'"),
+        (
+            LEVELS,
+            {"route": "lanes", "objective": "maximize"},
+            "did you mean 'maximise'",
+        ),
         (LEVELS, {"precision": "float16"}, "did you mean 'bfloat16'"),
         (LEVELS, {"locality": "pixels"}, "did you mean 'pixel'"),
         (LEVELS, {"ball": "l3", "radius": 0.1}, "synthesis ball 'l3'"),
         (LEVELS, {"radius": 0.0}, "radius"),
         (LEVELS, {"optimiser": "adamm"}, "did you mean"),
         (LEVELS, {"optimiser_options": {"b9": 1.0}}, "b9"),
-        (LEVELS, {"route": "path", "objective": "maximise"}, "expected 'thermostat'"),
+        (LEVELS, {"route": "path", "objective": "maximise"}, "give route='lanes'"),
     ],
 )
 def test_bad_settings_are_named(model, seeds, levels, settings, message):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from paramctl_jax.synthesis import budget, engine, estimate, make_plan
+from paramctl_jax.synthesis import budget, dry_run, estimate, make_plan
 from paramctl_jax.synthesis.dry_run import memory_of
 from paramctl_jax.types import InputError
 from tests.synthesis.sweeps import LEVELS
@@ -57,26 +57,18 @@ def test_the_estimate_holds_for_the_compiled_step(model, seeds):
     """Against the compiler's own count, in the right size."""
     plan = make_plan(model, seeds, LEVELS, slots=4, crops=8, devices=jax.devices()[:1])
     memory = memory_of(plan)
-    shapes = jax.eval_shape(plan.shared, jax.random.key(0))
-    state = jax.eval_shape(lambda: plan.engine.blank(4))
-    step = engine.compiled_step(plan.engine, plan.devices)
-    lane = {
-        "site": np.int32(0),
-        "seed": np.int32(0),
-        "fresh": np.bool_(False),
-        "identity": np.zeros(2, np.uint32),
-        **dict.fromkeys(
-            ("start", "target", "direction", "tolerance", "slow"), np.float32(0)
-        ),
-    }
-    lanes = jax.tree.map(lambda x: np.stack([x] * 4), lane)
-    found = step.lower(shapes, state, lanes).compile().memory_analysis()
-    real = (
-        found.temp_size_in_bytes
-        + found.argument_size_in_bytes
-        + found.output_size_in_bytes
-        - found.alias_size_in_bytes
-    )
+    shared, state = plan.shared(jax.random.key(0)), plan.engine.blank(4)
+    lane = dry_run._lane_of(plan, 4)
+    leaves, structure = jax.tree.flatten((shared, state, lane))
+
+    def step(*leaves):
+        arguments = jax.tree.unflatten(structure, leaves)
+        return jax.tree.leaves(
+            jax.vmap(plan.engine.step, in_axes=(None, 0, 0))(*arguments)
+        )
+
+    found = jax.jit(step).lower(*leaves).compile().memory_analysis()
+    real = found.temp_size_in_bytes + found.argument_size_in_bytes
     assert 0.5 * real < memory.needed < 3 * real
 
 
@@ -111,3 +103,16 @@ def test_an_estimate_counts_lanes_and_times_a_step(model, seeds, route):
     text = str(found)
     for word in ("backbone passes", "memory per device", "disk", "time", "GFLOP"):
         assert word in text
+
+
+def test_operations_of_products_and_convolutions_are_counted():
+    x, kernel = np.zeros((2, 8, 8, 4), np.float32), np.zeros((3, 3, 2, 6), np.float32)
+
+    def conv(x, kernel):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=2
+        )
+
+    traced = jax.make_jaxpr(jax.jit(conv))(x, kernel)
+    assert budget.jaxpr_flops(traced.jaxpr) == 2 * (2 * 8 * 8 * 6) * (3 * 3 * 2)

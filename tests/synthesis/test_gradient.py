@@ -8,8 +8,7 @@ import pytest
 from paramctl_jax import images
 from paramctl_jax.backbones import read
 from paramctl_jax.synthesis import augmentation, make_plan
-from paramctl_jax.synthesis.engine import axis_of
-from paramctl_jax.synthesis.gradient import crop_gradient, mean_over_blocks
+from paramctl_jax.synthesis.gradient import Axis, crop_gradient, mean_over_blocks
 from paramctl_jax.synthesis.results import HIT
 from tests.synthesis.sweeps import LEVELS, SEEDS, sweep_of
 
@@ -17,9 +16,10 @@ from tests.synthesis.sweeps import LEVELS, SEEDS, sweep_of
 def gradient(model, seeds, **settings):
     plan = make_plan(model, seeds, LEVELS, crops=4, **settings)
     shared = plan.shared(jax.random.key(0))
-    seed = shared.seeds[0]
+    lane = plan.expand({"site": np.array([1]), "seed": np.array([0])})
+    seed = jnp.asarray(lane["seed_image"][0])
     image = jnp.clip(seed + 0.05, 0, 1)
-    axis = axis_of(shared, {"site": 1})
+    axis = Axis(jnp.asarray(lane["weights"][0]), jnp.asarray(lane["bias"][0]))
     compute = jax.jit(
         lambda image: crop_gradient(
             plan.engine.reader, shared, axis, image, seed, jax.random.key(3)
@@ -95,8 +95,9 @@ def test_a_search_in_bfloat16_is_certified_in_float32(model, seeds, route):
 def test_the_seed_s_prediction_is_that_of_its_bytes(model, seeds):
     plan = make_plan(model, seeds, LEVELS)
     shared = plan.shared(jax.random.key(0))
-    axis = axis_of(shared, {"site": 0})
-    pixels = jnp.asarray(images.to_float(seeds.pixels[0]))
+    lane = plan.expand({"site": np.array([0]), "seed": np.array([0])})
+    axis = Axis(jnp.asarray(lane["weights"][0]), jnp.asarray(lane["bias"][0]))
+    pixels = jnp.asarray(lane["seed_image"][0])
     np.testing.assert_array_equal(images.quantise(pixels), pixels)
     found = plan.engine.reader.clean(shared, axis, pixels)
     features = read(model.backbone.network, shared.variables, pixels[None], "layer2.0")

@@ -52,6 +52,7 @@ def test_other_objectives_hit_too(model, seeds, objective):
         model,
         seeds.select(SEEDS[:1]),
         objective=objective,
+        route="lanes",
         learning_rate=0.03,
         tolerance=0.01,
     )
@@ -59,7 +60,13 @@ def test_other_objectives_hit_too(model, seeds, objective):
 
 
 def test_maximise_passes_its_target_and_only_upwards(model, seeds):
-    found = sweep_of(model, seeds.select(SEEDS[:1]), objective="maximise", max_steps=60)
+    found = sweep_of(
+        model,
+        seeds.select(SEEDS[:1]),
+        objective="maximise",
+        route="lanes",
+        max_steps=60,
+    )
     top, below = found.reached[:, 0, 2], found.reached[:, 0, 0]
     assert (top >= LEVELS[:, 2] - 0.5).all()
     assert (below >= found.start[:, 0] - 1e-6).all()  # never towards a lower level
@@ -68,7 +75,12 @@ def test_maximise_passes_its_target_and_only_upwards(model, seeds):
 
 def test_crops_miss_what_the_clean_image_hits(model, seeds):
     """A crop's prediction is not the image's."""
-    settings = {"max_steps": 60, "learning_rate": 0.03, "noise": 0.2}
+    settings = {
+        "route": "lanes",
+        "max_steps": 60,
+        "learning_rate": 0.03,
+        "noise": 0.2,
+    }
     one = seeds.select(SEEDS[:1])
     crops = sweep_of(model, one, objective="squared_crop", **settings)
     ours = sweep_of(model, one, **settings)
@@ -83,7 +95,7 @@ def test_features_off_the_axis_are_what_is_left_without_it():
     change = ours - theirs
     off = change - np.outer(change @ unit, unit)
     for name, expected in (("feature", change), ("off_axis", off)):
-        found = locality.feature_distance(name, ours, theirs, jnp.asarray(axis))
+        found = locality.feature_distance(name, *map(jnp.asarray, (ours, theirs, axis)))
         expected = np.linalg.norm(expected, axis=1).mean()
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 

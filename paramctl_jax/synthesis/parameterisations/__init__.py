@@ -12,8 +12,6 @@
 All but ``precond`` and ``pixel`` are there to compare with other tools.
 """
 
-from collections.abc import Callable
-
 from paramctl_jax.synthesis.parameterisations.colour import COLOUR, COLOUR_INVERSE
 from paramctl_jax.synthesis.parameterisations.fourier import Fourier
 from paramctl_jax.synthesis.parameterisations.horama import Horama
@@ -21,8 +19,11 @@ from paramctl_jax.synthesis.parameterisations.phase import Phase
 from paramctl_jax.synthesis.parameterisations.pixel import Pixel
 from paramctl_jax.synthesis.parameterisations.precond import Precond
 from paramctl_jax.synthesis.parameterisations.protocol import Parameterisation
+from paramctl_jax.synthesis.parameterisations.registry import (
+    PARAMETERISATIONS,
+    make_parameterisation,
+)
 from paramctl_jax.synthesis.parameterisations.spectrum import frequency_prior
-from paramctl_jax.types import unknown
 
 __all__ = [
     "COLOUR",
@@ -37,33 +38,3 @@ __all__ = [
     "frequency_prior",
     "make_parameterisation",
 ]
-
-_MAKERS: dict[str, Callable[[float, float], Parameterisation]] = {
-    "precond": lambda gamma, limit: Precond(gamma, limit),
-    "phase": lambda gamma, limit: Phase(),
-    "fourier": lambda gamma, limit: Fourier(decay=gamma),
-    "horama": lambda gamma, limit: Horama(decay=gamma),
-    "pnc": lambda gamma, limit: Horama(decay=gamma, subtract_mean=True),
-    "pixel": lambda gamma, limit: Pixel(),
-}
-PARAMETERISATIONS = tuple(_MAKERS)
-
-
-def make_parameterisation(name: str, *, gamma: float, limit: float) -> Parameterisation:
-    """The parameterisation of that name.
-
-    Args:
-      name: one of `PARAMETERISATIONS`.
-      gamma: slope of the frequency prior; the decay of ``fourier`` and ``horama``.
-      limit: highest frequency in cycles per pixel; of ``precond`` only.
-
-    Raises:
-      InputError: no such name.
-
-    Example:
-      >>> make_parameterisation("fourier", gamma=1.5, limit=0.5)
-      Fourier(decay=1.5, desaturation=5.0)
-    """
-    if name not in _MAKERS:
-        raise unknown(name, PARAMETERISATIONS, "parameterisation")
-    return _MAKERS[name](gamma, limit)
