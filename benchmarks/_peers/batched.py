@@ -62,7 +62,7 @@ class Batched:
         self.residual = problem.seeds - torch.sigmoid(self.logit)
         half = problem.size // 2 + 1
         shape = (slots, 2, 3, problem.size, half)
-        self.theta, self.first, self.second = (torch.zeros(shape) for _ in range(3))
+        self.theta, self.second = torch.zeros(shape), torch.zeros(shape)
         self.age = torch.zeros(slots)
         self.seed, self.site = (torch.zeros(slots, dtype=torch.long) for _ in range(2))
         if compiled:
@@ -80,7 +80,7 @@ class Batched:
 
     def restart(self, slot: int, site: int, seed: int) -> None:
         """Gives a slot to another lane."""
-        for tensor in (self.theta, self.first, self.second, self.age):
+        for tensor in (self.theta, self.second, self.age):
             tensor[slot] = 0
         self.site[slot], self.seed[slot] = site, seed
 
@@ -138,11 +138,10 @@ class Batched:
     def _move(self, gradient: torch.Tensor, gain: torch.Tensor) -> None:
         self.age += 1
         age, wide = self.age, (slice(None), None, None, None, None)
-        self.first.lerp_(gradient, 0.1)
-        self.second.lerp_(gradient.square(), 0.001)
-        first = self.first / (1 - 0.9**age)[wide]
-        second = self.second / (1 - 0.999**age)[wide]
-        self.theta = self.theta.detach() - gain[wide] * first / (second.sqrt() + 1e-8)
+        self.second.lerp_(gradient.square(), 0.01)  # Adam without momentum, as ours
+        second = self.second / (1 - 0.99**age)[wide]
+        step = gradient / (second.sqrt() + 1e-8)
+        self.theta = self.theta.detach() - gain[wide] * step
 
 
 def sweep(batched: Batched, *, max_steps: int) -> dict[str, Any]:

@@ -83,16 +83,20 @@ def jaxpr_flops(jaxpr: core.Jaxpr) -> float:
     for eqn in jaxpr.eqns:
         repeats = eqn.params.get("length", 1)
         total += repeats * sum(map(jaxpr_flops, _nested(eqn)))
-        size = float(np.prod(eqn.outvars[0].aval.shape)) if eqn.outvars else 0.0
+        size = float(np.prod(_shape(eqn.outvars[0]))) if eqn.outvars else 0.0
         if eqn.primitive.name == "dot_general":
             (summed, _), _ = eqn.params["dimension_numbers"]
-            shape = eqn.invars[0].aval.shape
+            shape = _shape(eqn.invars[0])
             total += 2 * size * float(np.prod([shape[axis] for axis in summed]))
         elif eqn.primitive.name == "conv_general_dilated":
-            kernel = eqn.invars[1].aval.shape
+            kernel = _shape(eqn.invars[1])
             outputs = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
             total += 2 * size * float(np.prod(kernel)) / outputs
     return total
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    return getattr(atom.aval, "shape", ())
 
 
 def _variables(atoms: Any) -> Iterator[Any]:

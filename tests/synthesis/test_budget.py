@@ -89,7 +89,9 @@ def test_this_machine_says_what_it_has():
     assert free is None or free > 2**20
 
 
-@pytest.mark.parametrize("route", ["lanes", "path"])
+@pytest.mark.parametrize(
+    "route", [pytest.param("lanes", marks=pytest.mark.slow), "path"]
+)
 def test_an_estimate_counts_lanes_and_times_a_step(model, seeds, route):
     plan = make_plan(model, seeds, LEVELS, slots=2, crops=2, route=route, max_steps=20)
     found = estimate(plan)

@@ -86,7 +86,9 @@ def test_a_search_in_bfloat16_has_nearly_the_gradient_of_float32(model, seeds):
     assert 0.9 < float(cosine) < 1 - 1e-7
 
 
-@pytest.mark.parametrize("route", ["lanes", "path"])
+@pytest.mark.parametrize(
+    "route", [pytest.param("lanes", marks=pytest.mark.slow), "path"]
+)
 def test_a_search_in_bfloat16_is_certified_in_float32(model, seeds, route):
     found = sweep_of(model, seeds.select(SEEDS[:1]), precision="bfloat16", route=route)
     assert (found.stop_reason == HIT).all()

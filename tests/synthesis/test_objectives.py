@@ -45,6 +45,7 @@ def test_the_crops_square_is_the_gradient_of_its_square():
     assert weights("squared_crop", 7.0, 2.0, crop=1.5) == (-0.5, 0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["sign_switch", "squared_clean"])
 def test_other_objectives_hit_too(model, seeds, objective):
     """Without the thermostat's shrinking steps, at a slower pace."""
@@ -59,6 +60,7 @@ def test_other_objectives_hit_too(model, seeds, objective):
     assert (found.stop_reason == HIT).all()
 
 
+@pytest.mark.slow
 def test_maximise_passes_its_target_and_only_upwards(model, seeds):
     found = sweep_of(
         model,
@@ -73,6 +75,7 @@ def test_maximise_passes_its_target_and_only_upwards(model, seeds):
     assert found.stop_reason[0, 0, 0] != HIT
 
 
+@pytest.mark.slow
 def test_crops_miss_what_the_clean_image_hits(model, seeds):
     """A crop's prediction is not the image's."""
     settings = {
@@ -118,6 +121,7 @@ def test_the_gradient_of_a_distance_at_the_seed_is_zero_not_nan():
     np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pixel", "feature", "off_axis"])
 def test_a_locality_penalty_keeps_the_image_nearer(model, seeds, name):
     """Fewer steps are not what does it: the same number of them, far from any hit."""
@@ -133,7 +137,9 @@ def test_a_locality_penalty_keeps_the_image_nearer(model, seeds, name):
 
 
 @pytest.mark.parametrize(("ball", "radius"), [("l2", 0.02), ("linf", 0.05)])
-@pytest.mark.parametrize("route", ["lanes", "path"])
+@pytest.mark.parametrize(
+    "route", [pytest.param("lanes", marks=pytest.mark.slow), "path"]
+)
 def test_no_image_leaves_the_ball(model, seeds, ball, radius, route):
     far = np.array([[0.0, 1e3]] * 2)
     found = sweep_of(
