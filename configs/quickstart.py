@@ -47,7 +47,7 @@ def get_config() -> ml_collections.ConfigDict:
     }
     config.levels = {"count": 7, "extend": (0.25, 0.5)}
 
-    # accentuate; route "lanes" optimises every level on its own, at several times the cost
+    # accentuate; route "lanes" optimises every level by itself, at many times the cost
     config.synthesis = {
         "route": "path",
         "crops": 4,
