@@ -11,13 +11,14 @@ its arithmetic does not see its neighbours.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Int, PRNGKeyArray, PyTree, UInt32
+from jaxtyping import Bool, Int, PRNGKeyArray, PyTree, UInt32
 
 AXIS = "lane"
 EMPTY = -1
@@ -86,6 +87,22 @@ def over_lanes(
     return jax.jit(mapped, donate_argnums=1, out_shardings=lane_sharding(devices))
 
 
+class Parked(NamedTuple):
+    """Lanes under way, taken out of their slots: to be saved, or gone on with.
+
+    A lane's state fits into any slot, so that another number of slots may go on.
+
+    Attributes:
+      rows: indices of the lanes under way.
+      states: of these lanes, on the host.
+      done: the lanes that were collected before.
+    """
+
+    rows: Int[np.ndarray, " parked"]
+    states: PyTree
+    done: Bool[np.ndarray, " lane"]
+
+
 def run(
     advance: Callable[[PyTree, PyTree], PyTree],
     state: PyTree,
@@ -98,6 +115,8 @@ def run(
     expand: Callable[[PyTree], PyTree] = lambda lane: lane,
     take: Callable[[PyTree], PyTree] = lambda state: state,
     watch: Callable[[PyTree, Int[np.ndarray, " slot"]], None] | None = None,
+    begun: Parked | None = None,
+    pause: Callable[[Callable[[], Parked]], None] | None = None,
 ) -> None:
     """Runs every lane to its end, refilling slots as lanes finish.
 
@@ -115,30 +134,97 @@ def run(
       take: the part of a state that `collect` is given, fetched from the devices.
       watch: ``watch(state, occupant)`` after every step; `occupant` is the lane index
         of each slot, `EMPTY` where there is none.
+      begun: lanes under way to go on with; lanes done before are left out.
+      pause: ``pause(park)`` after every look at the flags, finished lanes collected;
+        ``park()`` gives the lanes under way. It may raise to end the run.
     """
     total = len(jax.tree.leaves(lanes)[0])
-    place = getattr(jax.tree.leaves(state)[0], "sharding", None)
-    occupant = np.full(slots, EMPTY)
-    waiting = iter(range(total))
-    fresh = np.zeros(slots, bool)
-    finished = 0
-    while finished < total:
-        for slot in np.flatnonzero(occupant == EMPTY):
-            occupant[slot] = next(waiting, EMPTY)
-            fresh[slot] = occupant[slot] != EMPTY
-        rows = np.maximum(occupant, 0)  # an empty slot idles on lane 0, uncollected
+    bench = _Bench(state, slots, total, begun)
+    while not bench.over:
+        bench.fill()
+        rows = np.maximum(bench.occupant, 0)  # an empty slot idles, uncollected
         lane = jax.tree.map(lambda values, rows=rows: values[rows], lanes)
-        lane = jax.device_put(expand(lane), place)
+        lane = jax.device_put(expand(lane), bench.place)
         ended = np.zeros(0, int)
         while not ended.size:
             for _ in range(check_every):
-                state = advance(state, {**lane, "fresh": fresh})
-                fresh = np.zeros(slots, bool)
+                bench.state = advance(bench.state, {**lane, "fresh": bench.fresh})
+                bench.fresh = np.zeros(slots, bool)
                 if watch is not None:
-                    watch(state, occupant)
-            ended = np.flatnonzero(np.asarray(done(state)) & (occupant != EMPTY))
-        host = jax.device_get(take(state))
-        for slot in ended:
-            collect(int(occupant[slot]), host, int(slot))
-        occupant[ended] = EMPTY
-        finished += ended.size
+                    watch(bench.state, bench.occupant)
+            ended = bench.ended(done)
+            if ended.size:
+                host = jax.device_get(take(bench.state))
+                for slot in ended:
+                    collect(int(bench.occupant[slot]), host, int(slot))
+                bench.clear(ended)
+            if pause is not None:
+                pause(bench.park)
+
+
+class _Bench:
+    """The slots, who is in them, and who waits."""
+
+    def __init__(self, state: PyTree, slots: int, total: int, begun: Parked | None):
+        self.state = state
+        self.place = getattr(jax.tree.leaves(state)[0], "sharding", None)
+        self.occupant = np.full(slots, EMPTY)
+        self.fresh = np.zeros(slots, bool)
+        self._done = np.zeros(total, bool) if begun is None else begun.done.copy()
+        self._states = None if begun is None else begun.states
+        rows = () if begun is None else begun.rows
+        self._parked = {int(row): index for index, row in enumerate(rows)}
+        rest = [i for i in np.flatnonzero(~self._done) if i not in self._parked]
+        self._waiting = deque([*self._parked, *rest])
+
+    @property
+    def over(self) -> bool:
+        """Whether every lane was collected."""
+        return bool(self._done.all())
+
+    def fill(self) -> None:
+        """Gives empty slots to the next lanes, those under way first."""
+        going_on = {}
+        for slot in np.flatnonzero(self.occupant == EMPTY):
+            row = self._waiting.popleft() if self._waiting else EMPTY
+            self.occupant[slot] = row
+            self.fresh[slot] = row != EMPTY and row not in self._parked
+            if row in self._parked:
+                going_on[int(slot)] = self._parked.pop(row)
+        if going_on:
+            self._seat(list(going_on), list(going_on.values()))
+
+    def _seat(self, slots: list[int], parked: list[int]) -> None:
+        """Puts the states of lanes under way into their slots."""
+
+        def put(leaf: Any, states: Any) -> np.ndarray:
+            leaf = np.array(leaf)
+            leaf[slots] = np.asarray(states)[parked]
+            return leaf
+
+        host = jax.device_get(self.state)
+        self.state = jax.device_put(jax.tree.map(put, host, self._states), self.place)
+
+    def ended(self, done: Callable[[PyTree], Any]) -> Int[np.ndarray, " ended"]:
+        """Slots with a lane that is finished."""
+        return np.flatnonzero(np.asarray(done(self.state)) & (self.occupant != EMPTY))
+
+    def clear(self, ended: Int[np.ndarray, " ended"]) -> None:
+        """Frees the slots of lanes that were collected."""
+        self._done[self.occupant[ended]] = True
+        self.occupant[ended] = EMPTY
+
+    def park(self) -> Parked:
+        """The lanes in the slots, and those that have waited to go on."""
+        slots = np.flatnonzero(self.occupant != EMPTY)
+        states = jax.tree.map(lambda leaf: leaf[slots], jax.device_get(self.state))
+        rows = self.occupant[slots]
+        if self._parked:
+            rest = list(self._parked.values())
+            rows = np.concatenate([rows, list(self._parked)])
+            states = jax.tree.map(
+                lambda leaf, old: np.concatenate([leaf, np.asarray(old)[rest]]),
+                states,
+                self._states,
+            )
+        return Parked(rows, states, self._done.copy())

@@ -206,6 +206,13 @@ class Crossings:
                 {"lane": lane, "path": path, "column": column, "step": step}
             )
 
+    def restore(self, known: Bool[np.ndarray, "site seed level"], guesses: int) -> None:
+        """Leaves out the levels that are known; to be called before the first step."""
+        for path, levels in enumerate(self.waiting):
+            seen = known[self._table["site"][path], self._table["seed"][path]]
+            self.waiting[path] = [level for level in levels if not seen[level[0]]]
+        self.guesses = guesses
+
     def finish(self) -> None:
         """Finishes all brackets that are waiting."""
         if not self._brackets:

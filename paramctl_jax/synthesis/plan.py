@@ -46,6 +46,19 @@ class Plan:
         """Of all devices together."""
         return self.slots * len(self.devices)
 
+    def part(self, sites: slice, seeds: slice) -> Plan:
+        """Some sites and seed images of the sweep: their lanes end with equal bytes."""
+        grid = self.grid
+        some = Grid(
+            grid.site_ids[sites],
+            grid.seed_ids[seeds],
+            grid.levels[sites],
+            grid.tolerance[sites],
+            grid.slow[sites],
+        )
+        chosen = self.seeds.select(some.seed_ids)
+        return dataclasses.replace(self, seeds=chosen, grid=some)
+
     def shared(self, key: PRNGKeyArray) -> Shared:
         """What all lanes share, once on every device."""
         variables = jax.tree.map(jnp.asarray, self.model.backbone.variables)

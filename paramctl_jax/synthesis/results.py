@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -13,6 +14,7 @@ from paramctl_jax.types import EncodingModel, ImageSet, Sweep, Traces
 
 HIT, UNREACHED, NONFINITE = "hit", "unreached", "nonfinite"
 MAP_SIDE = 128
+_KEPT = ("images", "reached", "step", "finite")
 
 
 class Results:
@@ -34,6 +36,7 @@ class Results:
         self.reached = np.repeat(self.start[..., None], n_levels, axis=-1)
         self.step = np.zeros(self.shape, np.int64)
         self.finite = np.isfinite(self.reached)
+        self.known = np.zeros(self.shape, bool)
 
     def put(
         self,
@@ -46,6 +49,18 @@ class Results:
         self.images[lane] = pixels
         self.reached[lane] = prediction
         self.step[lane] = step
+        self.known[lane] = True
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What `restore` takes: the lanes that are known."""
+        kept = {name: getattr(self, name)[self.known] for name in _KEPT}
+        return {"known": self.known.copy(), **kept}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Goes on from the arrays of an earlier sweep over the same lanes."""
+        self.known = np.asarray(arrays["known"]).copy()
+        for name in _KEPT:
+            getattr(self, name)[self.known] = arrays[name]
 
     def sweep(
         self,
@@ -127,17 +142,35 @@ class Recorder:
         seen = shrunk(seen, self._maps.shape[1])
         self._maps[row] = np.round(255 * seen / (seen.max() or 1.0)).astype(np.uint8)
 
-    def traces(self) -> Traces:
-        """All rows, in the order of site, seed, level."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What `restore` takes."""
+        lengths = np.asarray([len(seen) for seen in self._predictions], np.int64)
+        arrays = {"lengths": lengths, "predictions": self._padded()}
+        arrays["steps"] = np.asarray(self.steps, np.int64)
+        return arrays if self._maps is None else {**arrays, "maps": self._maps.copy()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Goes on from the arrays of an earlier recorder of the same table."""
+        rows = zip(arrays["predictions"], arrays["lengths"], strict=True)
+        self._predictions = [array("f", row[:length].tolist()) for row, length in rows]
+        self.steps = int(arrays["steps"])
+        if self._maps is not None:
+            self._maps = np.asarray(arrays["maps"]).copy()
+
+    def _padded(self) -> Float[np.ndarray, "row step"]:
         longest = max((len(seen) for seen in self._predictions), default=0)
         prediction = np.full((len(self._predictions), longest), np.nan, np.float32)
         for row, seen in enumerate(self._predictions):
             prediction[row, : len(seen)] = seen
+        return prediction
+
+    def traces(self) -> Traces:
+        """All rows, in the order of site, seed, level."""
         columns = ("site", "seed", "level", "direction")
         keys = [self._table[name].astype(np.int64) for name in columns]
         order = np.lexsort(keys[::-1])
         return Traces(
             *(key[order] for key in keys),
-            prediction=prediction[order],
+            prediction=self._padded()[order],
             transparency=None if self._maps is None else self._maps[order],
         )

@@ -241,3 +241,22 @@ def test_colour_axes_are_independent():
     assert COLOUR_INVERSE[0] == pytest.approx(published, rel=1e-6)
     seed = image_of(4)
     np.testing.assert_allclose(to_rgb(from_rgb(seed)), seed, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [32, 33, 56])
+@pytest.mark.parametrize("slots", [2, 3, 8])
+def test_every_place_of_a_batch_gives_the_same_bits(size, slots):
+    """Fast Fourier transforms of the CPU do not, and images would show it."""
+    chosen = make_parameterisation("precond")
+    rng = np.random.default_rng(0)
+    seed = jnp.asarray(rng.random((size, size, 3), np.float32))
+    theta = jnp.asarray(rng.standard_normal(chosen.initial(seed).shape, np.float32))
+
+    def both(theta, seed):
+        image, pull = jax.vjp(lambda theta: chosen.decode(theta, seed), theta)
+        return image, pull(jnp.sin(37 * seed))[0]
+
+    batch = [jnp.stack([x] * slots) for x in (theta, seed)]
+    for values in jax.jit(jax.vmap(both))(*batch):
+        values = np.asarray(values)
+        np.testing.assert_array_equal(values, np.stack([values[0]] * slots))

@@ -2,9 +2,7 @@
 
 A spectrum is ``(2, size, size // 2 + 1, 3)``: real and imaginary part apart, so that
 an optimiser sees two coordinates and not one complex modulus. ``s=`` is always given to
-the inverse, or images of odd size would lose a column. The imaginary parts of bins that
-are their own conjugate (frequency 0 and Nyquist) are without effect.
-"""
+XXX"""
 
 from __future__ import annotations
 
@@ -24,8 +22,13 @@ def zero_spectrum(size: int) -> Spectrum:
 
 def forward(pixels: Pixels) -> Spectrum:
     """``rfft2``, un-normalised, as real and imaginary part."""
-    spectrum = jnp.fft.rfft2(pixels, axes=(0, 1))
-    return jnp.stack([spectrum.real, spectrum.imag])
+    size = pixels.shape[0]
+    angle = _angles(size)
+    half = np.stack([np.cos(angle), -np.sin(angle)])[..., : size // 2 + 1]
+    rows = _sum("xlm,jlc->xjmc", half, pixels)
+    turned = jnp.stack([rows[1], -rows[0]])
+    columns = _sum("kj,xjmc->xkmc", np.cos(angle), rows)
+    return columns + _sum("kj,xjmc->xkmc", np.sin(angle), turned)
 
 
 def inverse(spectrum: Spectrum, *, norm: str = "backward") -> Pixels:
@@ -41,9 +44,34 @@ def inverse(spectrum: Spectrum, *, norm: str = "backward") -> Pixels:
       >>> bool(jnp.allclose(inverse(forward(image)), image, atol=1e-4))
       True
     """
-    size = spectrum.shape[1]
-    both = jax.lax.complex(spectrum[0], spectrum[1])
-    return jnp.fft.irfft2(both, s=(size, size), axes=(0, 1), norm=norm)
+    size, half = spectrum.shape[1:3]
+    angle = _angles(size)
+    turned = jnp.stack([-spectrum[1], spectrum[0]])
+    columns = _sum("jk,xkmc->xjmc", np.cos(angle), spectrum)
+    columns = columns + _sum("jk,xkmc->xjmc", np.sin(angle), turned)
+    # a bin stands for its conjugate as well, unless it is its own
+    own = (np.arange(half) == 0) | (2 * np.arange(half) == size)
+    weight = np.where(own, 1, 2) / size ** {"backward": 2, "ortho": 1}[norm]
+    rows = np.stack([np.cos(angle), -np.sin(angle)])[:, :half] * weight[:, None]
+    return _sum("xml,xjmc->jlc", rows, columns)
+
+
+def _angles(size: int) -> Float[np.ndarray, "size size"]:
+    """``2 pi j k / size``, reduced before it is rounded."""
+    index = np.arange(size)
+    return 2 * np.pi * (np.outer(index, index) % size) / size
+
+
+def _sum(axes: str, waves: np.ndarray, values: Array) -> Array:
+    """A matrix product of one lane, in a batch of lanes as well.
+
+    The waves are made the lane's own by adding its first value times 0. A batch is
+    then a product per lane, each of one shape, and not one large product whose parts
+    are added up in different orders.
+    """
+    exact = jnp.asarray(np.where(np.abs(waves) < 1e-12, 0, waves), jnp.float32)
+    own = exact + 0 * jax.lax.stop_gradient(values.ravel()[0])
+    return jnp.einsum(axes, own, values, precision="highest")
 
 
 def frequencies(size: int) -> Float[np.ndarray, "size half"]:

@@ -1,0 +1,241 @@
+"""One sweep under way: the seeds predicted, a route run, the outcome collected."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, PyTree
+
+from paramctl_jax import lanes
+from paramctl_jax.synthesis import engine, path, tables
+from paramctl_jax.synthesis.gradient import Shared
+from paramctl_jax.synthesis.plan import Plan
+from paramctl_jax.synthesis.results import Recorder, Results
+from paramctl_jax.synthesis.snapshot import Keeper, parked_of, pausing, snapshot_of
+from paramctl_jax.synthesis.state import LaneState, Start, outcome
+from paramctl_jax.types import Sweep
+
+
+def _nobody(count: int) -> None:
+    del count
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One sweep under way.
+
+    Attributes:
+      plan: what there is to do.
+      shared: of the plan, on its devices.
+      keeper: where snapshots go and come from; None for a sweep in one go.
+      finished: told the number of lanes that have just been finished.
+    """
+
+    plan: Plan
+    shared: Shared
+    keeper: Keeper | None = None
+    finished: Callable[[int], None] = _nobody
+
+    def sweep(self) -> Sweep:
+        """Predicts the seeds, runs the route, collects."""
+        plan, grid = self.plan, self.plan.grid
+        start = self._start()
+        results = Results(plan.seeds, start, grid.shape[2])
+        along = plan.engine.settings.route == "path"
+        table = (tables.path_table if along else tables.lane_table)(grid, start)
+        kept = plan.engine.settings.transparency
+        recorder = Recorder(table, plan.engine.canvas if kept else 0)
+        run = _Paths if along else _Lanes
+        checks = run(self, table, results, recorder, start).run()
+        passes = {
+            "search": recorder.steps * plan.engine.settings.crops,
+            "clean": checks + start.size,
+        }
+        return results.sweep(
+            plan.model,
+            grid.site_ids,
+            plan.seeds,
+            grid.levels,
+            grid.tolerance,
+            recorder.traces(),
+            passes,
+        )
+
+    def _start(self) -> Float[np.ndarray, "site seed"]:
+        """Clean predictions of the seeds, in the slots of the step: the same bits."""
+        plan = self.plan
+        table = tables.start_table(plan.grid)
+        found = np.zeros(plan.grid.shape[:2], np.float32)
+
+        def collect(row: int, state: Start, slot: int) -> None:
+            found[table["site"][row], table["seed"][row]] = state.prediction[slot]
+
+        step = engine.compiled_start(plan.engine, plan.devices)
+        zero = jnp.zeros(plan.total_slots, jnp.float32)
+        self.over(step, Start(zero, zero > 0), table, collect)
+        return found
+
+    def over(
+        self,
+        step: Any,
+        blank: PyTree,
+        table: tables.Table,
+        collect: Any,
+        **options: Any,
+    ) -> None:
+        """One program over all rows of a table."""
+        if not len(table["site"]):
+            return
+        lanes.run(
+            lambda state, lane: step(self.shared, state, lane),
+            # laid out as the step returns it, so that it is compiled once
+            jax.device_put(blank, lanes.lane_sharding(self.plan.devices)),
+            table,
+            slots=self.plan.total_slots,
+            done=lambda state: state.done,
+            collect=collect,
+            expand=self.plan.expand,
+            check_every=1,
+            **options,
+        )
+
+
+class _Lanes:
+    """Every level on its own."""
+
+    def __init__(
+        self,
+        work: Work,
+        table: tables.Table,
+        results: Results,
+        recorder: Recorder,
+        start: Float[np.ndarray, "site seed"],
+    ):
+        self.work, self.table = work, table
+        self.results, self.recorder = results, recorder
+        self.start = start
+        work.finished(results.known.size - self.n_lanes)
+
+    @property
+    def n_lanes(self) -> int:
+        """That a seed image does not hit by itself."""
+        return len(self.table["site"])
+
+    def run(self) -> int:
+        """Returns the number of clean passes."""
+        self._steps()
+        return self.recorder.steps
+
+    def put(self, row: int, column: int, *found: Any) -> None:
+        """One lane is finished."""
+        lane = (int(self.table["site"][row]), int(self.table["seed"][row]), column)
+        self.results.put(lane, *found)
+        self.work.finished(1)
+
+    def collect(self, row: int, state: LaneState, slot: int) -> None:
+        """A row of the table has ended; its levels not yet known take its best."""
+        site, seed = self.table["site"][row], self.table["seed"][row]
+        for column in self.left(row):
+            self.put(row, column, *_best(state, slot))
+            self.results.finite[site, seed, column] = state.finite[slot]
+        self.recorder.end(row, state, slot)
+
+    def left(self, row: int) -> list[int]:
+        """Levels that a row must still fill in when it ends."""
+        return [int(self.table["level"][row])]
+
+    def watch(self, state: LaneState, occupant: np.ndarray) -> None:
+        """After every step."""
+        self.recorder.watch(state, occupant)
+
+    def snapshot(self, parked: lanes.Parked) -> dict[str, Any]:
+        """All of it, to go on from."""
+        return snapshot_of(parked, self.results, self.recorder, 0)
+
+    def restore(self, snapshot: Any) -> None:
+        """Goes on from a snapshot."""
+        self.results.restore(snapshot["results"])
+        self.recorder.restore(snapshot["recorder"])
+        self.work.finished(int(self.results.known.sum()))
+
+    def _steps(self) -> None:
+        plan, keeper = self.work.plan, self.work.keeper
+        blank = plan.engine.blank(plan.total_slots)
+        snapshot = None if keeper is None else keeper.load()
+        begun = None if snapshot is None else parked_of(snapshot, blank)
+        if begun is not None:
+            self.restore(snapshot)
+        self.work.over(
+            engine.compiled_step(plan.engine, plan.devices),
+            blank,
+            self.table,
+            self.collect,
+            take=outcome,
+            watch=self.watch,
+            begun=begun,
+            pause=pausing(keeper, self.snapshot),
+        )
+
+
+class _Paths(_Lanes):
+    """Every seed once up and once down, levels taken as they are passed."""
+
+    def __init__(self, work: Work, table: tables.Table, *rest: Any):
+        super().__init__(work, table, *rest)
+        self.crossings = path.Crossings(
+            work.plan.engine,
+            work.shared,
+            work.plan.devices,
+            work.plan.total_slots,
+            self._levels(),
+            table,
+            work.plan.expand,
+            self.put,
+        )
+
+    def _levels(self) -> list[list[tuple[int, float]]]:
+        return tables.levels_of_paths(self.work.plan.grid, self.start, self.table)
+
+    @property
+    def n_lanes(self) -> int:
+        """That lie on some path."""
+        return sum(map(len, self._levels()))
+
+    def run(self) -> int:
+        """Returns the number of clean passes."""
+        self._steps()
+        self.crossings.finish()
+        return self.recorder.steps + self.crossings.guesses
+
+    def left(self, row: int) -> list[int]:
+        """Levels that the path has never passed."""
+        return [column for column, _ in self.crossings.waiting[row]]
+
+    def watch(self, state: LaneState, occupant: np.ndarray) -> None:
+        """After every step."""
+        super().watch(state, occupant)
+        self.crossings.watch(state, occupant)
+
+    def snapshot(self, parked: lanes.Parked) -> dict[str, Any]:
+        """All of it, levels that were passed finished first."""
+        self.crossings.finish()
+        guesses = self.crossings.guesses
+        return snapshot_of(parked, self.results, self.recorder, guesses)
+
+    def restore(self, snapshot: Any) -> None:
+        """Goes on from a snapshot."""
+        super().restore(snapshot)
+        self.crossings.restore(self.results.known, int(snapshot["guesses"]))
+
+
+def _best(state: LaneState, slot: int) -> tuple[np.ndarray, float, int]:
+    return (
+        np.asarray(state.best[slot]),
+        float(state.best_prediction[slot]),
+        int(state.best_step[slot]),
+    )
