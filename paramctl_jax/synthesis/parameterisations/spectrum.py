@@ -1,8 +1,13 @@
 """Half spectra of real images as real arrays, and how their bins are weighted.
 
 A spectrum is ``(2, size, size // 2 + 1, 3)``: real and imaginary part apart, so that
-an optimiser sees two coordinates and not one complex modulus. ``s=`` is always given to
-XXX"""
+an optimiser sees two coordinates and not one complex modulus. The imaginary parts of
+bins that are their own conjugate (frequency 0 and Nyquist) are without effect.
+
+The transforms are sums, written as matrix products. A CPU's fast ones add up a lane in
+another order at another place of the batch and with another number of cores, and its
+last bits would travel into the images. Beside a network the sums cost next to nothing.
+"""
 
 from __future__ import annotations
 
