@@ -60,6 +60,10 @@ def get_config() -> ml_collections.ConfigDict:
         "slots": 8,
     }
 
+    # plan_sweep: pairs of site and seed image in a block, the unit that workers share
+    # and that is saved as one file; 0 takes 4 for every slot.
+    config.sweep = {"pairs": 0}
+
     # control_score
     config.scoring = {"n_bootstrap": 10_000, "random_seed": 0}
     return config

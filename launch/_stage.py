@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
 from launch import _main
-from paramctl_jax.experiment import Run, open_run
+from paramctl_jax import hosts, stopping, sweeping
+from paramctl_jax.experiment import ROLES, Run, Working, open_run
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.")
@@ -23,21 +26,124 @@ def run(
 
     Args:
       stage: of the loop.
-      rehearsal: what ``--dry_run`` does instead, in a run that claims nothing.
+      rehearsal: what ``--dry_run`` does instead, in a run that claims nothing; a stage
+        that has one accentuates, and takes the flags of workers.
     """
     if rehearsal is not None:
-        text = "Print what the accentuation will cost; write nothing."
-        flags.DEFINE_bool("dry_run", False, text)
+        _define_worker_flags()
 
-    def main(argv: Sequence[str]) -> None:
+    def main(argv: Sequence[str]) -> int:
         del argv
-        config, workdir = _main.required(
-            config=_main.settings(_CONFIG), workdir=_WORKDIR.value
-        )
-        dry = rehearsal is not None and flags.FLAGS.dry_run
-        opened = open_run(config, workdir, _PROGRESS.value, claim=not dry)
-        result = rehearsal(opened) if rehearsal is not None and dry else stage(opened)
-        for part in result if isinstance(result, tuple) else (result,):
-            print(part)
+        if rehearsal is None:
+            _show(stage(opened(Working())))
+            return _main.DONE
+        if flags.FLAGS.dry_run:
+            _show(rehearsal(opened(Working(), claim=False)))
+            return _main.DONE
+        return _accentuating(stage)
 
     _main.run(main)
+
+
+def opened(working: Working, claim: bool = True) -> Run:
+    """The run that the flags name."""
+    config, workdir = _main.required(
+        config=_main.settings(_CONFIG), workdir=_WORKDIR.value
+    )
+    return open_run(
+        config,
+        workdir,
+        _PROGRESS.value,
+        claim=claim,
+        working=working,
+        overrides=overrides(),
+    )
+
+
+def overrides() -> list[str]:
+    """Of the settings, as they were given on the command line."""
+    values = config_flags.get_override_values(flags.FLAGS["config"])
+    return [f"config.{name}={value}" for name, value in values.items()]
+
+
+def _define_worker_flags() -> None:
+    text = "Print what the accentuation will cost; write nothing."
+    flags.DEFINE_bool("dry_run", False, text)
+    flags.DEFINE_enum(
+        "role",
+        "all",
+        ROLES,
+        "all: until every block is done, then "
+        "collect; work: until no block is free; collect: only collect.",
+    )
+    flags.DEFINE_enum(
+        "distributed",
+        "auto",
+        hosts.MODES,
+        "One program on several hosts (jax.distributed): found out, on, or off.",
+    )
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if not found.")
+    flags.DEFINE_integer("processes", None, "Number of processes, if not found.")
+    flags.DEFINE_integer("process", None, "Index of this process, if not found.")
+    flags.DEFINE_float("checkpoint_minutes", 5.0, "Between two checkpoints of a block.")
+    flags.DEFINE_bool("tensorboard", False, "Write to WORKDIR/tensorboard as well.")
+
+
+def _accentuating(stage: Callable[[Run], Any]) -> int:
+    """A stage that others may share in, on this host and on others."""
+    given = flags.FLAGS
+    together = hosts.join(
+        given.distributed, given.coordinator, given.processes, given.process
+    )
+    board = Path(_WORKDIR.value or ".") / "tensorboard" if given.tensorboard else None
+    working = Working(
+        role=given.role,
+        **_rank(together),
+        checkpoint_seconds=60 * given.checkpoint_minutes,
+        tensorboard=board,
+    )
+    with _stopping_together(together):
+        open_here = opened(working)
+        if not together.first or working.role == "work":
+            sweeping.accentuate(open_here)
+            together.meet("accentuated")
+            return _code(open_here)
+        result = stage(open_here)
+        together.meet("accentuated")
+        _show(result)
+        return _code(open_here)
+
+
+def _rank(together: hosts.Hosts) -> dict[str, int]:
+    """Among the processes of one program, or among the tasks of an array."""
+    if together.count > 1:
+        return {"index": together.index, "count": together.count}
+    return hosts.array_rank()
+
+
+@contextlib.contextmanager
+def _stopping_together(together: hosts.Hosts) -> Iterator[None]:
+    """Where one process is told to stop, all of one program do."""
+    if together.count == 1:
+        yield
+        return
+    folder = Path(_WORKDIR.value or ".") / "sweep" / "stops"
+    heard, tell = hosts.passing_on(together, folder)
+    with stopping.watching(heard):
+        try:
+            yield
+        except stopping.Stopped:
+            tell()
+            raise
+
+
+def _code(run: Run) -> int:
+    if failed := sweeping.failed_lanes(run):
+        print(f"{failed} lanes failed: their numbers were not finite")
+        return _main.FAILED
+    return _main.DONE
+
+
+def _show(result: Any) -> None:
+    for part in result if isinstance(result, tuple) else (result,):
+        print(part)

@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from launch import _main
-from paramctl_jax import artifacts, training
+from paramctl_jax import artifacts, history, training
 from paramctl_jax.backbones import checkpoint, registry, tensors
 from paramctl_jax.types import Network
 
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> None:
     attack = training.Attack(**config["attack"])
     recipe = training.Recipe(**config["recipe"], attack=attack)
     workdir = artifacts.claim_directory(workdir, config)
+    history.begin(workdir)
     state = training.train(network, data, recipe, workdir=workdir, seed=config["seed"])
     weights = training.export(state, workdir / "weights.safetensors")
     shipped = checkpoint.load_variables(

@@ -17,7 +17,15 @@ from absl import flags
 from ml_collections import config_flags
 
 from launch import _main, _v4
-from paramctl_jax import artifacts, backbones, encoding, recordings, stimuli, synthesis
+from paramctl_jax import (
+    artifacts,
+    backbones,
+    encoding,
+    history,
+    recordings,
+    stimuli,
+    synthesis,
+)
 from paramctl_jax.progress import bar
 from paramctl_jax.types import (
     Backbone,
@@ -41,6 +49,7 @@ def main(argv: Sequence[str]) -> None:
     )
     data = _v4.data_folder(config)
     workdir = artifacts.claim_directory(workdir, config)
+    history.begin(workdir)
     path = workdir / "results.json"
     results = artifacts.read_json(path) if path.exists() else {}
     for kind, run in (("repeated", repeated_session), ("averaged", averaged_session)):

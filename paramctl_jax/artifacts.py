@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,18 @@ import numpy as np
 
 from paramctl_jax.types import InputError
 
-RUN_FILE = "run.json"
-_PACKAGES = ("paramctl_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
+RUN_FILE, HISTORY = "run.json", "history"
+_SHOWN = 8  # settings that differ
+_PACKAGES = (
+    "paramctl_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scikit-learn",
+    "orbax-checkpoint",
+)
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -123,7 +134,7 @@ def provenance() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return {
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -158,10 +169,10 @@ def claim_directory(
 ) -> Path:
     """Makes `workdir` this run's own, or refuses it.
 
-    A directory is claimed by its ``run.json``: the resolved config, its hash, and what
-    each command ran on. The same config may claim it again, and so may another one
-    where nothing but ``run.json`` is there yet. Results of another config, or files
-    that no run of this tool left there, are refused before anything is written.
+    A directory is claimed by its ``run.json``: the resolved config and its hash. The
+    same config may claim it again, at the same time too, and so may another one where
+    nothing but ``run.json`` is there yet. Results of another config, or files that no
+    run of this tool left there, are refused before anything is written.
 
     Args:
       workdir: the run directory; made where it is missing.
@@ -176,21 +187,47 @@ def claim_directory(
     """
     workdir = Path(workdir)
     run_file = workdir / RUN_FILE
-    if workdir.exists() and not workdir.is_dir():
-        raise InputError(f"{workdir}: expected a directory, found a file")
+    check_directory(workdir)
     old: Any = read_json(run_file) if run_file.exists() else {}
-    if workdir.exists() and any(path != run_file for path in workdir.iterdir()):
-        if not run_file.exists():
-            raise InputError(
-                f"{workdir}: not empty and without a {RUN_FILE}; give an empty or a "
-                "new directory with --workdir"
-            )
+    if workdir.exists() and any(map(_is_result, workdir.iterdir())):
         there = old.get("config") if isinstance(old, Mapping) else None
         _refuse_other_config(workdir, there, config, free)
-    history = old.get("history", []) if isinstance(old, Mapping) else []
     content = {"config": config, "config_hash": config_hash(config)}
-    write_json(run_file, {**content, "history": [*history, provenance()]})
+    if to_json(old) != to_json(content):
+        write_json(run_file, content)
     return workdir
+
+
+def check_directory(workdir: str | Path) -> None:
+    """Refuses a directory that cannot be a run's, before anything long.
+
+    Raises:
+      InputError: a file, files of something else, or a directory that cannot be
+        written to.
+    """
+    workdir = Path(workdir)
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"{workdir}: expected a directory, found a file")
+    if not workdir.is_dir():
+        return
+    if any(map(_is_result, workdir.iterdir())) and not (workdir / RUN_FILE).exists():
+        raise InputError(
+            f"{workdir}: not empty and without a {RUN_FILE}; give an empty or a new "
+            "directory with --workdir"
+        )
+    try:
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{workdir}: cannot be written to ({error.strerror or error}); give "
+            "another --workdir"
+        ) from error
+
+
+def _is_result(path: Path) -> bool:
+    """Not what a start leaves, nor what another process is just writing."""
+    return path.name not in (RUN_FILE, HISTORY) and not path.name.startswith(".")
 
 
 def _refuse_other_config(
@@ -207,7 +244,7 @@ def _refuse_other_config(
     if differing:
         raise InputError(
             f"{workdir}: holds another run; {len(differing)} settings differ: "
-            f"{', '.join(differing[:3])}; give another --workdir"
+            f"{', '.join(differing[:_SHOWN])}; give another --workdir"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray
 
-from paramctl_jax import artifacts, scoring
+from paramctl_jax import artifacts, history, scoring
 from paramctl_jax.backbones import check_readout, load_backbone
 from paramctl_jax.backbones.entries import ModelEntry, model_entry
 from paramctl_jax.data import photographs_path
@@ -31,6 +32,9 @@ from paramctl_jax.recordings import (
 )
 from paramctl_jax.stimuli import load_stimuli
 from paramctl_jax.subject import Subject, linear_subject
+from paramctl_jax.sweeps.accentuation import plan_sweep
+from paramctl_jax.sweeps.blocks import FOLDER, PLAN
+from paramctl_jax.sweeps.claims import Claims, Owner
 from paramctl_jax.synthesis import Settings, accentuate
 from paramctl_jax.types import (
     Backbone,
@@ -46,10 +50,37 @@ BUNDLED = "bundled"
 OWN = frozenset(
     {
         *("backbone", "features", "images", "key", "levels", "model", "progress"),
-        *("recordings", "responses", "seeds", "sites", "stimuli", "test_ids", "trials"),
+        *("plans", "recordings", "responses", "seeds", "sites", "stimuli"),
+        *("test_ids", "trials"),
     }
 )
 """Arguments of the sections' calls that the run itself gives."""
+
+
+ROLES = ("all", "work", "collect")
+
+
+@dataclasses.dataclass(frozen=True)
+class Working:
+    """What a process does of the accentuation, and how; no result rests on it.
+
+    Attributes:
+      role: ``"all"``: work at free blocks until all are done, then collect;
+        ``"work"``: only until none is free; ``"collect"``: only collect.
+      index, count: rank among workers that were started together.
+      checkpoint_seconds: between two checkpoints of a block under way.
+      tensorboard: a folder for TensorBoard's files, or None.
+    """
+
+    role: str = "all"
+    index: int = 0
+    count: int = 1
+    checkpoint_seconds: float = 300.0
+    tensorboard: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise unknown(self.role, ROLES, "role")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +91,18 @@ class Run:
       config: resolved settings; see ``configs/quickstart.py`` for every section.
       workdir: the run directory.
       progress: show progress bars.
+      working: this process's part in the accentuation.
     """
 
     config: Mapping[str, Any]
     workdir: Path
     progress: bool = True
+    working: Working = Working()
+
+    @cached_property
+    def claims(self) -> Claims:
+        """Who is at work on which stage and block, this process among them."""
+        return Claims(self.workdir / FOLDER / "claims", Owner.here())
 
     def key(self, *purpose: str) -> PRNGKeyArray:
         """The key of one purpose; all randomness of a run comes from these."""
@@ -170,6 +208,8 @@ def open_run(
     workdir: str | Path,
     progress: bool = True,
     claim: bool = True,
+    working: Working | None = None,
+    overrides: Sequence[str] = (),
 ) -> Run:
     """Checks the settings against images, networks and files; claims the directory.
 
@@ -178,13 +218,33 @@ def open_run(
       workdir: the run directory.
       progress: show progress bars.
       claim: False writes nothing, for a dry run.
+      working: this process's part in the accentuation.
+      overrides: of the settings, as given on the command line, for ``history/``.
 
     Raises:
       InputError: before anything is written: unreadable images or recordings, unknown
         settings, backbone, readout or seed image, a directory that holds another run.
     """
-    run = Run(config, Path(workdir), progress)
+    run = Run(config, Path(workdir), progress, working or Working())
+    if claim:
+        artifacts.check_directory(run.workdir)
     _check_settings(config)
+    digests = input_digests(run)
+    if claim:
+        artifacts.claim_directory(
+            workdir,
+            {**config, "inputs": digests, "readouts": run.readouts},
+            free=_free_sections(run),
+        )
+        launch = history.begin(workdir, overrides)
+        if note := history.other_machine(workdir, launch):
+            warnings.warn(note, stacklevel=2)
+    return run
+
+
+def input_digests(run: Run) -> dict[str, str]:
+    """Of everything that comes from outside: weights, images, seeds, recordings."""
+    config = run.config
     digests = {name: b.provenance["sha256"] for name, b in run.backbones.items()}
     digests["images"] = _digest(run.images)
     digests["seeds"] = _digest(run.seeds)
@@ -196,13 +256,7 @@ def open_run(
     if not config["subject"]:
         load_recordings(day1, **(config["recordings"].get("reader") or {}))
         digests["day1"] = artifacts.sha256_file(day1)
-    if claim:
-        artifacts.claim_directory(
-            workdir,
-            {**config, "inputs": digests, "readouts": run.readouts},
-            free=_free_sections(run),
-        )
-    return run
+    return digests
 
 
 CALLS = {
@@ -211,6 +265,7 @@ CALLS = {
     "sites": choose_sites,
     "levels": target_levels,
     "scoring": scoring.control_score,
+    "sweep": plan_sweep,
     "synthesis": accentuate,
 }
 """The call whose keyword arguments a section of the settings holds."""
@@ -229,7 +284,7 @@ def _check_settings(config: Mapping[str, Any]) -> None:
         )
     _check_names("recordings.trials", trials or {}, responses_from_trials)
     for section, call in CALLS.items():
-        _check_names(section, config[section], call)
+        _check_names(section, config.get(section, {}), call)
     for section, record in RECORDS.items():
         names = {field.name for field in dataclasses.fields(record)}
         record(**{k: v for k, v in config[section].items() if k in names})
@@ -266,9 +321,10 @@ def _check_each_once(
 
 def _free_sections(run: Run) -> tuple[str, ...]:
     """Sections that no result in the directory rests on yet."""
-    if (run.workdir / "stimuli" / "stimulus_set.csv").exists():
+    planned = (run.workdir / FOLDER / PLAN).exists()
+    if planned or (run.workdir / "stimuli" / "stimulus_set.csv").exists():
         return ("title", "scoring")
-    return ("title", "scoring", "levels", "synthesis")
+    return ("title", "scoring", "levels", "synthesis", "sweep")
 
 
 def _digest(images: ImageSet) -> str:

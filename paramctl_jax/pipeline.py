@@ -3,21 +3,21 @@
     record_day1 -> fit -> accentuate -> record_day2 -> score and report
 
 Every stage reads what the stages before it wrote and writes its own files; a stage
-whose result is already there is not done again. The settings are plain mappings: each
-section holds the keyword arguments of one library call.
+whose result is already there, and whole, is not done again. Several processes may run
+in one directory: one at a time does a stage, but for the accentuation, which all share.
+The settings are plain mappings: each section holds the keyword arguments of one library
+call.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from paramctl_jax import artifacts, report, scoring
+from paramctl_jax import artifacts, history, report, scoring, sums
 from paramctl_jax.calibration import best_sites, calibrate, responses_of
 from paramctl_jax.encoding import (
     EncodingComparison,
@@ -25,21 +25,19 @@ from paramctl_jax.encoding import (
     compare_encoding,
     encoding_table,
     fit_readouts,
-    predict,
-    relative_levels,
     save_encoding,
-    target_levels,
 )
 from paramctl_jax.experiment import Run, recordings_file
 from paramctl_jax.recordings import save_recordings
 from paramctl_jax.stimuli import (
     load_traces,
-    save_stimuli,
     stimulus_images,
     summarise,
 )
-from paramctl_jax.synthesis import accentuate as accentuate_model
+from paramctl_jax.sweeping import accentuate
 from paramctl_jax.types import EncodingModel, ImageSet
+
+RESULTS = ("control_table.csv", "scores.json", "report.html")
 
 
 def run_stages(run: Run) -> tuple[str, Path]:
@@ -55,13 +53,24 @@ def run_stages(run: Run) -> tuple[str, Path]:
 
 def record_day1(run: Run) -> Path:
     """Shows every natural image to the in-silico subject (no subject: does nothing)."""
-    path = recordings_file(run, "day1")
-    if not path.exists() and run.subject is not None:
-        repeats = run.config["presentation"]["day1_repeats"]
+    return _record(run, "day1", lambda: run.images)
+
+
+def record_day2(run: Run) -> Path:
+    """Shows the saved PNGs to the in-silico subject (no subject: does nothing)."""
+    return _record(run, "day2", lambda: stimulus_images(run.stimuli()))
+
+
+def _record(run: Run, day: str, shown: Callable[[], ImageSet]) -> Path:
+    path = recordings_file(run, day)
+    if run.config["subject"] and not sums.whole(path):
+        assert run.subject is not None
+        repeats = run.config["presentation"][f"{day}_repeats"]
         trials = run.subject.record(
-            run.images, repeats, run.key("day1"), "day1", progress=run.progress
+            shown(), repeats, run.key(day), day, progress=run.progress
         )
         save_recordings(path, trials)
+        sums.seal(path.parent)
     return path
 
 
@@ -71,11 +80,25 @@ def fit(run: Run) -> Path:
     Leaves ``encoding/``: the models, the split, why sites and images were left out, the
     readouts that were tried, and whether the models predict equally well.
     """
-    record_day1(run)
     folder = run.workdir / "encoding"
-    todo = [name for name in run.backbones if not (folder / f"{name}.npz").exists()]
-    if not todo and (folder / "comparisons.json").exists():
-        return folder
+    with run.claims.exclusive(
+        "fit", lambda: _fitted(folder), progress=run.progress
+    ) as mine:
+        if mine and not _fitted(folder):
+            _fit(run, folder)
+            sums.seal(folder)
+    return folder
+
+
+def _fitted(folder: Path) -> bool:
+    """Whether all files of the fit are there and whole."""
+    return sums.sealed(folder) and not sums.damaged(folder)
+
+
+def _fit(run: Run, folder: Path) -> None:
+    """What of the fit is not there, or damaged."""
+    record_day1(run)
+    todo = [name for name in run.backbones if not sums.whole(folder / f"{name}.npz")]
     calibration = calibrate(run)
     day1 = best_sites(run, calibration)
     for name in todo:
@@ -96,7 +119,6 @@ def fit(run: Run) -> Path:
         for (a, b), comparison in comparisons(run.models()).items()
     ]
     artifacts.write_json(folder / "comparisons.json", compared)
-    return folder
 
 
 def fit_table(run: Run) -> tuple[str, Path]:
@@ -140,61 +162,6 @@ def comparisons(
     }
 
 
-def accentuate(run: Run) -> Path:
-    """Moves every seed image to every target level along every model's axes."""
-    folder = run.workdir / "stimuli"
-    if (folder / "stimulus_set.csv").exists():
-        return folder
-    models = run.models()
-    calibration = calibrate(run)
-    natural = calibration.images
-    day1 = calibration.recordings.select_sites(models[0].site_ids)
-    levels = target_levels(day1, **run.config["levels"])
-    _write_levels(run, levels, models, natural)
-    sweeps = [
-        accentuate_model(
-            model,
-            run.seeds,
-            levels,
-            sites=day1.site_ids,
-            key=run.key("synthesis"),
-            progress=run.progress,
-            **run.config["synthesis"],
-        )
-        for model in models
-    ]
-    save_stimuli(folder, sweeps, progress=run.progress)
-    return folder
-
-
-def _write_levels(
-    run: Run, levels: np.ndarray, models: list[EncodingModel], natural: ImageSet
-) -> None:
-    """Levels in response units, and in units of what each model says of nature.
-
-    Equal levels are not equally far for two models: a regression predicts a narrower
-    range than was recorded.
-    """
-    content: dict[str, Any] = {"sites": models[0].site_ids, "levels": levels}
-    for model in models:
-        relative = relative_levels(levels, predict(model, natural))
-        content[model.name] = dataclasses.asdict(relative)
-    artifacts.write_json(run.workdir / "levels.json", content)
-
-
-def record_day2(run: Run) -> Path:
-    """Shows the saved PNGs to the in-silico subject (no subject: does nothing)."""
-    path = recordings_file(run, "day2")
-    if not path.exists() and run.subject is not None:
-        repeats = run.config["presentation"]["day2_repeats"]
-        shown = stimulus_images(run.stimuli())
-        trials = run.subject.record(
-            shown, repeats, run.key("day2"), "day2", progress=run.progress
-        )
-        save_recordings(path, trials)
-    return path
-
-
 def score_and_report(run: Run) -> tuple[str, Path]:
     """Joins recordings and stimuli; writes the control table, scores and report.
 
@@ -225,7 +192,7 @@ def score_and_report(run: Run) -> tuple[str, Path]:
         units=models[0].units,
         readouts={model.name: model.readout for model in models},
         ground_truth=run.ground_truth,
-        provenance={**run_file, "history": run_file["history"][-1]},
+        provenance={**run_file, "software": history.software(run.workdir)},
         notes=[
             *calibration.notes,
             *(f"day 2: {note}" for note in day2.notes),
@@ -237,4 +204,12 @@ def score_and_report(run: Run) -> tuple[str, Path]:
         traces=load_traces(stimuli.directory),
     )
     path = report.write_report(run.workdir, inputs)
+    sums.seal(run.workdir, _own_files(run.workdir))
     return report.summary_table(inputs), path
+
+
+def _own_files(workdir: Path) -> list[str]:
+    """Results at the top of the directory; the stages' folders have their own sums."""
+    figures = sorted((workdir / "figures").rglob("*"))
+    files = [*(workdir / name for name in ("levels.json", *RESULTS)), *figures]
+    return [x.relative_to(workdir).as_posix() for x in files if x.is_file()]

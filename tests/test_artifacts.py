@@ -129,16 +129,14 @@ def test_unreadable_json(content, said, tmp_path):
 CONFIG = {"seed": 1, "synthesis": {"steps": 100, "crops": 8}, "sites": ["a", "b"]}
 
 
-def test_claim_writes_config_and_provenance(tmp_path):
+def test_claim_writes_config_and_its_hash(tmp_path):
     workdir = artifacts.claim_directory(tmp_path / "runs" / "m1", CONFIG)
     assert workdir == tmp_path / "runs" / "m1"
     assert names(workdir) == ["run.json"]
     run = json.loads((workdir / "run.json").read_text())
     assert run["config"] == CONFIG
     assert run["config_hash"] == artifacts.config_hash(CONFIG)
-    assert run["history"][0]["versions"]["numpy"] == np.__version__
-    assert run["history"][0]["devices"]
-    assert run["history"][0]["backend"] == "cpu"
+    assert run.keys() == {"config", "config_hash"}
 
 
 def test_same_config_claims_again_among_results(tmp_path):
@@ -154,7 +152,16 @@ def test_another_config_may_claim_before_there_are_results(tmp_path):
     artifacts.claim_directory(tmp_path, {"seed": 2})
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["config"] == {"seed": 2}
-    assert len(run["history"]) == 2
+
+
+def test_a_second_process_may_start_while_the_first_one_writes(tmp_path):
+    (tmp_path / ".run.json.x7").write_text("{")
+    (tmp_path / "history").mkdir()
+    artifacts.claim_directory(tmp_path, CONFIG)
+    before = (tmp_path / "run.json").stat().st_mtime_ns
+    (tmp_path / "results.csv").write_text("1")
+    artifacts.claim_directory(tmp_path, CONFIG)
+    assert (tmp_path / "run.json").stat().st_mtime_ns == before
 
 
 def test_free_sections_may_differ(tmp_path):

@@ -17,7 +17,11 @@ ROOMS = (
     "types",
     "progress",
     "compilation",
+    "stopping",
     "artifacts",
+    "history",
+    "hosts",
+    "sums",
     "arrays",
     "images",
     "lanes",
@@ -27,6 +31,7 @@ ROOMS = (
     "encoding",
     "synthesis",
     "stimuli",
+    "sweeps",
     "scoring",
     "subject",
     "training",
@@ -35,6 +40,8 @@ ROOMS = (
     "experiment",
     "calibration",
     "dry_run",
+    "sweeping",
+    "verification",
     "pipeline",
 )
 NEVER = {"absl", "ml_collections", "tensorflow", "torch", "torchvision"}

@@ -3,32 +3,25 @@
 import dataclasses
 import importlib.util
 import json
-from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-import safetensors.numpy
 from PIL import Image
 
 from paramctl_jax import calibration, experiment, pipeline
 from paramctl_jax.artifacts import sha256_file
 from paramctl_jax.backbones import (
-    checkpoint,
     convert_weights,
-    random_backbone,
     registry,
 )
-from paramctl_jax.backbones.families import resnet
 from paramctl_jax.data import photographs_path
 from paramctl_jax.encoding import save_split
 from paramctl_jax.recordings import load_recordings, save_recordings
 from paramctl_jax.scoring import read_table, score_table, scores_to_json
 from paramctl_jax.stimuli import load_stimuli
 from paramctl_jax.types import InputError, Recordings
-
-NETS = ("net_a", "net_b", "net_subject")
+from tests.nets import NETS, registered
 
 
 def quickstart():
@@ -42,17 +35,7 @@ def quickstart():
 
 @pytest.fixture(scope="module", autouse=True)
 def nets(tmp_path_factory):
-    """Three registered networks of one small architecture, with random weights."""
-    build = partial(resnet.small_resnet, width=8, classes=10)
-    folder = tmp_path_factory.mktemp("weights")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PARAMCTL_WEIGHTS", str(folder))
-        for number, name in enumerate(NETS):
-            patch.setitem(registry.REGISTRY, name, registry.Spec(build, input_size=32))
-            random = random_backbone(name, jax.random.key(number))
-            tensors = checkpoint.to_tensors(random.variables)
-            data = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
-            (folder / f"{name}.safetensors").write_bytes(safetensors.numpy.save(data))
+    with registered(tmp_path_factory.mktemp("weights")) as folder:
         yield folder
 
 
@@ -85,12 +68,12 @@ def finished(nets, tmp_path_factory):
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Digests of all results; run.json alone may name the time and place."""
+    """Digests of all results; history and metrics alone name the time and place."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {
         str(path.relative_to(folder)): sha256_file(path)
         for path in files
-        if path.name != "run.json"
+        if path.parent.name not in ("history", "workers")
     }
 
 
@@ -99,6 +82,9 @@ def test_every_stage_leaves_its_files(finished):
     assert report == workdir / "report.html"
     assert {p.name for p in workdir.iterdir()} == {
         "run.json",
+        "history",
+        "sweep",
+        "SHA256SUMS",
         "recordings",
         "encoding",
         "levels.json",

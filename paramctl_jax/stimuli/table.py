@@ -87,15 +87,22 @@ def read_csv(path: Path) -> tuple[Stimulus, ...]:
             f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); "
             f"expected a folder with a stimulus set, that is PNGs and {TABLE}"
         ) from error
+    return parse_csv(text, str(path))
+
+
+def parse_csv(text: str, where: str) -> tuple[Stimulus, ...]:
+    """As `read_csv`, of a text; `where` names it in errors."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
     required = [name for name in COLUMNS if name not in OPTIONAL]
     missing = [name for name in required if name not in (reader.fieldnames or ())]
     if missing:
-        raise InputError(f"{path}: expected the columns {missing}, which are not there")
-    stimuli = tuple(_from_row(row, f"{path}:{reader.line_num}") for row in reader)
+        raise InputError(
+            f"{where}: expected the columns {missing}, which are not there"
+        )
+    stimuli = tuple(_from_row(row, f"{where}:{reader.line_num}") for row in reader)
     if not stimuli:
-        raise InputError(f"{path}: expected one row per PNG, found none")
-    check_unique(stimuli, str(path))
+        raise InputError(f"{where}: expected one row per PNG, found none")
+    check_unique(stimuli, where)
     return stimuli
 
 

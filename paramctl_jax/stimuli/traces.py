@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -13,6 +13,16 @@ from jaxtyping import Int
 from paramctl_jax.arrays import read_arrays
 from paramctl_jax.artifacts import atomic_write
 from paramctl_jax.types import InputError, Sweep, Traces
+
+
+class TracedPart(NamedTuple):
+    """The traces of some sites and seed images of one model."""
+
+    model: str
+    site_ids: Sequence[str]
+    seed_ids: Sequence[str]
+    traces: Traces
+
 
 TRACES = "traces.npz"
 _KEYS = ("site", "seed", "level", "direction")
@@ -35,10 +45,27 @@ def save_traces(directory: str | Path, sweeps: Sequence[Sweep]) -> Path | None:
     Example:
       ``save_traces("runs/m1/stimuli", [sweep])``
     """
-    models: dict[str, list[Sweep]] = {}
-    for sweep in sweeps:
-        if sweep.traces is not None:
-            models.setdefault(sweep.model.name, []).append(sweep)
+    return save_traced_parts(directory, traced_parts(sweeps))
+
+
+def traced_parts(sweeps: Sequence[Sweep]) -> list[TracedPart]:
+    """What of sweeps goes to ``traces.npz``."""
+    return [
+        TracedPart(
+            sweep.model.name, sweep.site_ids, sweep.seeds.stimulus_ids, sweep.traces
+        )
+        for sweep in sweeps
+        if sweep.traces is not None
+    ]
+
+
+def save_traced_parts(
+    directory: str | Path, parts: Sequence[TracedPart]
+) -> Path | None:
+    """As `save_traces`, of parts of sweeps."""
+    models: dict[str, list[TracedPart]] = {}
+    for part in parts:
+        models.setdefault(part.model, []).append(part)
     arrays = {
         f"{model}/{name}": values
         for model, own in models.items()
@@ -51,27 +78,32 @@ def save_traces(directory: str | Path, sweeps: Sequence[Sweep]) -> Path | None:
     return atomic_write(Path(directory) / TRACES, stream.getvalue())
 
 
-def _arrays(sweeps: Sequence[Sweep]) -> dict[str, np.ndarray]:
-    """The traces of one model's sweeps, one below the other."""
-    sites = _union([sweep.site_ids for sweep in sweeps])
-    seeds = _union([sweep.seeds.stimulus_ids for sweep in sweeps])
-    parts = []
-    for sweep in sweeps:
-        traces: Any = sweep.traces
-        part = {name: getattr(traces, name) for name in _KEYS}
-        part["site"] = _moved(traces.site, sweep.site_ids, sites)
-        part["seed"] = _moved(traces.seed, sweep.seeds.stimulus_ids, seeds)
-        parts.append(part | {"prediction": traces.prediction})
-        if traces.transparency is not None:
-            parts[-1]["transparency"] = traces.transparency
-    longest = max(part["prediction"].shape[1] for part in parts)
+def to_arrays(traces: Traces) -> dict[str, np.ndarray]:
+    """By name, without what was not kept."""
+    arrays = {name: getattr(traces, name) for name in (*_KEYS, "prediction")}
+    if traces.transparency is not None:
+        arrays["transparency"] = traces.transparency
+    return arrays
+
+
+def _arrays(parts: Sequence[TracedPart]) -> dict[str, np.ndarray]:
+    """The traces of one model's parts, one below the other."""
+    sites = _union([part.site_ids for part in parts])
+    seeds = _union([part.seed_ids for part in parts])
+    tables = []
     for part in parts:
-        part["prediction"] = _padded(part["prediction"], longest)
-    shared = set.intersection(*(set(part) for part in parts))
+        table = to_arrays(part.traces)
+        table["site"] = _moved(part.traces.site, part.site_ids, sites)
+        table["seed"] = _moved(part.traces.seed, part.seed_ids, seeds)
+        tables.append(table)
+    longest = max(table["prediction"].shape[1] for table in tables)
+    for table in tables:
+        table["prediction"] = _padded(table["prediction"], longest)
+    shared = set.intersection(*(set(table) for table in tables))
     arrays = {
-        name: np.concatenate([part[name] for part in parts])
-        for name in parts[0]
-        if name in shared and len({part[name].shape[1:] for part in parts}) == 1
+        name: np.concatenate([table[name] for table in tables])
+        for name in tables[0]
+        if name in shared and len({table[name].shape[1:] for table in tables}) == 1
     }
     names = {"site_ids": np.asarray(sites, np.str_), "seed_ids": np.asarray(seeds)}
     return arrays | names

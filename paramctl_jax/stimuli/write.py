@@ -75,6 +75,26 @@ def save_stimuli(
     return StimulusSet(directory, tuple(stimuli))
 
 
+def save_part(directory: Path, sweep: Sweep, tolerance: float = 0.05) -> list[Stimulus]:
+    """Writes and judges the PNGs of a part of a set, whose table is written later.
+
+    A PNG that is there already is replaced, by equal bytes if it is of the same part.
+
+    Args:
+      directory: made where it is missing.
+      sweep: some sites and seed images of a model.
+      tolerance: of a hit, as a fraction of the range of levels.
+
+    Returns:
+      The rows of the table, in its order.
+    """
+    return [
+        stimulus
+        for site, drafts in enumerate(_drafts(sweep))
+        for stimulus in _save_site(directory, sweep, site, drafts, tolerance)
+    ]
+
+
 def _drafts(sweep: Sweep) -> list[list[Stimulus]]:
     """Per site, all that is known of its stimuli before they are written."""
     _check_sweep(sweep)

@@ -1,7 +1,8 @@
 """Feature accentuation: image parameterisation, augmentation, and the engine."""
 
 from paramctl_jax.synthesis.accentuate import accentuate
-from paramctl_jax.synthesis.dry_run import Estimate, estimate
+from paramctl_jax.synthesis.budget import check_memory
+from paramctl_jax.synthesis.dry_run import Estimate, estimate, memory_of
 from paramctl_jax.synthesis.plan import Plan, make_plan
 from paramctl_jax.synthesis.presets import COMPATIBILITY
 from paramctl_jax.synthesis.settings import Settings
@@ -12,6 +13,8 @@ __all__ = [
     "Plan",
     "Settings",
     "accentuate",
+    "check_memory",
     "estimate",
     "make_plan",
+    "memory_of",
 ]

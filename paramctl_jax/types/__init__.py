@@ -15,6 +15,7 @@ from paramctl_jax.types.encoding import (
 )
 from paramctl_jax.types.errors import (
     CheckpointError,
+    FailedError,
     InputError,
     indices_of,
     unknown,
@@ -46,6 +47,7 @@ __all__ = [
     "ControlScore",
     "EncodingEvaluation",
     "EncodingModel",
+    "FailedError",
     "ImageSet",
     "InputError",
     "ModelScore",

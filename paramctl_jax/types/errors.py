@@ -24,6 +24,10 @@ class CheckpointError(InputError):
     """
 
 
+class FailedError(InputError):
+    """The work is finished, and a part of it has failed; exit code 2."""
+
+
 def unknown(value: str, valid: Iterable[str], what: str) -> InputError:
     """An error that lists the valid names and the one most likely meant.
 

@@ -1,0 +1,1 @@
+"""A sweep in blocks, shared by any number of workers through the run directory."""

@@ -1,0 +1,1 @@
+"""Sweeps that several processes share."""
