@@ -86,7 +86,7 @@ def launches(workdir: str | Path) -> list[dict[str, Any]]:
 
 
 def software(workdir: str | Path) -> dict[str, Any]:
-    """Commit and versions of the last launch, for a report: nothing of time or place."""
+    """Commit and versions of the last launch, for a report; not its time and place."""
     found = launches(workdir)
     named = ("commit", "python", "versions", "backend")
     return {name: found[-1].get(name) for name in named} if found else {}

@@ -23,6 +23,7 @@ from paramctl_jax.calibration import calibrate
 from paramctl_jax.encoding import predict, relative_levels, target_levels
 from paramctl_jax.experiment import Run
 from paramctl_jax.stimuli.table import TABLE, read_csv
+from paramctl_jax.stopping import Stopped
 from paramctl_jax.sweeps.accentuation import Accentuation, plan_sweep
 from paramctl_jax.sweeps.blocks import FOLDER, PLAN, SweepPlan, write_plan
 from paramctl_jax.sweeps.collect import Collected, collect
@@ -170,12 +171,15 @@ def _metrics(run: Run) -> Iterator[Metrics]:
             backend=jax.default_backend(),
             versions={"jax": jax.__version__},
         )
+        reason = "crashed"
         try:
             yield metrics
-        except BaseException as error:
-            metrics.stop(type(error).__name__)
+            reason = "done"
+        except (InputError, Stopped, KeyboardInterrupt) as error:
+            reason = " ".join(str(error).split()) or "interrupted"
             raise
-        metrics.stop("done")
+        finally:
+            metrics.stop(reason)
 
 
 def _start(run: Run, n_blocks: int) -> int:

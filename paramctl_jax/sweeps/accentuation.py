@@ -117,7 +117,7 @@ class Accentuation:
             check_memory(memory_of(plan), plan.devices[0])
 
     def __call__(
-        self, block: Block, keeper: Keeper, finished: Callable[[int], None]
+        self, block: Block, keeper: Keeper, finished: Callable[[int, int], None]
     ) -> dict[str, np.ndarray]:
         """The content of a block's file; its PNGs are on disk before it."""
         plan = self._plans[block.model]

@@ -113,6 +113,7 @@ class Claims:
         self.held: set[str] = set()
         self.lost: set[str] = set()
         self._seen: dict[str, tuple[int, float]] = {}
+        self._judged: dict[str, tuple[dict[str, Any], int]] = {}
         self._lock = threading.RLock()
         self._depth = 0
         self._end = threading.Event()
@@ -146,10 +147,11 @@ class Claims:
         return self.folder / f"{name}.json"
 
     def stale(self, name: str) -> bool:
-        """Whether a claim may be broken; looked at again and again, it may become so."""
+        """Whether a claim may be broken; it may become so from look to look."""
         record, touched = self._read(name)
         if touched is None:
             return False  # released meanwhile
+        self._judged[name] = record, touched
         if record and (self._gone(record) or self._earlier(record)):
             return True
         before, since = self._seen.get(name, (None, 0.0))
@@ -264,12 +266,12 @@ class Claims:
 
     def _break(self, name: str) -> bool:
         """Takes a stale claim away; False where another was quicker."""
-        judged, aside = self._read(name), self.folder / f".{name}.{self.owner.id}.old"
+        aside = self.folder / f".{name}.{self.owner.id}.old"
         try:
             os.rename(self.path(name), aside)
         except OSError:
             return False
-        if _content(aside) == judged:
+        if _content(aside) == self._judged[name]:
             aside.unlink(missing_ok=True)
             return True
         # another process has broken it first, and this one is new: it goes back

@@ -140,7 +140,7 @@ class Metrics:
         plain = {key: int(count) for key, count in counts.items()}
         self._append("block", {"name": name, **plain, "seconds": round(seconds, 3)})
 
-    def stop(self, reason: str, exit_code: int) -> None:
+    def stop(self, reason: str, exit_code: int | None = None) -> None:
         """This process ends, with this exit code."""
         self._append("stop", {"reason": reason, "exit_code": exit_code})
 

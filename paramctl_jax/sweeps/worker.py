@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from paramctl_jax.types import InputError
 BLOCKS, CLAIMS, CHECKPOINTS, FAILURES = "blocks", "claims", "checkpoints", "failures"
 ENDS = ("hit", "unreached", "nonfinite")
 Arrays = Mapping[str, np.ndarray]
-Compute = Callable[[Block, Keeper, Callable[[int], None]], Arrays]
+Compute = Callable[[Block, Keeper, Callable[[int, int], None]], Arrays]
 
 
 def finished(workdir: Path) -> set[str]:
@@ -101,6 +102,7 @@ class Worker:
       progress: show a bar.
       failed: blocks that raised an exception here.
       ends: how the lanes of the blocks finished here ended.
+      steps: crops run forward and backward for the blocks finished here.
     """
 
     workdir: Path
@@ -115,6 +117,7 @@ class Worker:
     ends: dict[str, int] = dataclasses.field(
         default_factory=lambda: dict.fromkeys(ENDS, 0)
     )
+    steps: int = 0
 
     def work(self, patience: float = float("inf"), poll: float = 1.0) -> None:
         """Takes block after block.
@@ -133,6 +136,7 @@ class Worker:
             lambda: finished(self.workdir) | self.failed,
             self.claims,
             self.start,
+            lambda name: name in self.failed or block_path(self.workdir, name).exists(),
         )
         with self.claims, stopping.orderly(), self._bar() as shown:
             idle_since = None
@@ -186,14 +190,17 @@ class Worker:
         folder = self.workdir / FOLDER / CHECKPOINTS / block.name
         identity = self.plan.models[block.model].identity
         keeper = BlockKeeper(folder, identity, self.checkpoint_seconds)
-        began, told = time.monotonic(), 0
+        began, told, hit = time.monotonic(), 0, 0
 
-        def count(lanes: int) -> None:
-            nonlocal told
-            told += lanes
+        def count(lanes: int, hits: int) -> None:
+            nonlocal told, hit
+            told, hit = told + lanes, hit + hits
             shown.update(lanes)
             self.metrics.progress(
-                lanes=sum(self.ends.values()) + told, block=block.name
+                lanes=sum(self.ends.values()) + told,
+                steps=self.steps,
+                hits=self.ends["hit"] + hit,
+                block=block.name,
             )
 
         arrays = self.compute(block, keeper, count)
@@ -205,6 +212,7 @@ class Worker:
         self._seen.add(block.name)
         checkpoints.remove_checkpoint(folder)
         (self.workdir / FOLDER / FAILURES / f"{block.name}.json").unlink(True)
+        self.steps += int(arrays["passes"][0])
         self.ends = {end: self.ends[end] + ends[end] for end in ENDS}
         shown.set_postfix(hits=self.ends["hit"], failed=self.ends["nonfinite"])
         self.metrics.block(
@@ -221,9 +229,9 @@ class Worker:
         """Of a block that failed: why, for whoever looks; others go on."""
         self.failed.add(block.name)
         message = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        write_json(
-            self.workdir / FOLDER / FAILURES / f"{block.name}.json",
-            {"message": message, "owner": self.claims.owner.id, "time": time.time()},
-        )
+        record = {"message": message, "owner": self.claims.owner.id}
+        record |= {"time": time.time(), "traceback": traceback.format_exc()}
+        path = self.workdir / FOLDER / FAILURES / f"{block.name}.json"
+        write_json(path, record)
         # its state may be what it failed from
         shutil.rmtree(self.workdir / FOLDER / CHECKPOINTS / block.name, True)

@@ -71,4 +71,5 @@ def accentuate(
     shared = lanes.replicate(plan.shared(key), plan.devices)
     total = int(np.prod(plan.grid.shape))
     with bar(total=total, label=f"{model.name}: lanes", show=progress) as shown:
-        return Work(plan, shared, finished=shown.update).sweep()
+        told = lambda count, hits: shown.update(count)  # noqa: E731
+        return Work(plan, shared, finished=told).sweep()

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import Bool, Float, PyTree
 
 from paramctl_jax import lanes
 from paramctl_jax.synthesis import engine, path, tables
@@ -21,8 +21,8 @@ from paramctl_jax.synthesis.state import LaneState, Start, outcome
 from paramctl_jax.types import Sweep
 
 
-def _nobody(count: int) -> None:
-    del count
+def _nobody(count: int, hits: int) -> None:
+    del count, hits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +33,14 @@ class Work:
       plan: what there is to do.
       shared: of the plan, on its devices.
       keeper: where snapshots go and come from; None for a sweep in one go.
-      finished: told the number of lanes that have just been finished.
+      finished: told how many lanes have just been finished, and how many of them by a
+        hit.
     """
 
     plan: Plan
     shared: Shared
     keeper: Keeper | None = None
-    finished: Callable[[int], None] = _nobody
+    finished: Callable[[int, int], None] = _nobody
 
     def sweep(self) -> Sweep:
         """Predicts the seeds, runs the route, collects."""
@@ -119,7 +120,14 @@ class _Lanes:
         self.work, self.table = work, table
         self.results, self.recorder = results, recorder
         self.start = start
-        work.finished(results.known.size - self.n_lanes)
+        rest = results.known.size - self.n_lanes
+        work.finished(rest, min(rest, int(self._hits().sum())))
+
+    def _hits(self) -> Bool[np.ndarray, "site seed level"]:
+        """The lanes whose image reaches its level so far."""
+        grid = self.work.plan.grid
+        error = np.abs(self.results.reached - grid.levels[:, None])
+        return error <= grid.tolerance[:, None, None]
 
     @property
     def n_lanes(self) -> int:
@@ -135,7 +143,7 @@ class _Lanes:
         """One lane is finished."""
         lane = (int(self.table["site"][row]), int(self.table["seed"][row]), column)
         self.results.put(lane, *found)
-        self.work.finished(1)
+        self.work.finished(1, int(self._hits()[lane]))
 
     def collect(self, row: int, state: LaneState, slot: int) -> None:
         """A row of the table has ended; its levels not yet known take its best."""
@@ -161,7 +169,8 @@ class _Lanes:
         """Goes on from a snapshot."""
         self.results.restore(snapshot["results"])
         self.recorder.restore(snapshot["recorder"])
-        self.work.finished(int(self.results.known.sum()))
+        known = self.results.known
+        self.work.finished(int(known.sum()), int((known & self._hits()).sum()))
 
     def _steps(self) -> None:
         plan, keeper = self.work.plan, self.work.keeper

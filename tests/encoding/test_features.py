@@ -238,7 +238,9 @@ found = extract_readouts(
 
 def another_process(store, killed_at, n_devices):
     # The last of equal flags counts; all others must be ours, for the same last bits.
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={n_devices}"
+    flags = (
+        f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={n_devices}"
+    )
     root = Path(__file__).parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, str(store), str(killed_at)],

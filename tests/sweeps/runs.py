@@ -1,4 +1,4 @@
-"""Launchers in processes of their own, on the tiny sweep; digests of what they leave."""
+"""Launchers in processes of their own on the tiny sweep, and digests of results."""
 
 import os
 import shutil

@@ -39,7 +39,7 @@ class Keeper:
 def work_of(plan, keeper=None, counts=None):
     shared = lanes.replicate(plan.shared(KEY), plan.devices)
     told = [] if counts is None else counts
-    return Work(plan, shared, keeper, finished=told.append)
+    return Work(plan, shared, keeper, finished=lambda *pair: told.append(pair))
 
 
 def plan_of(model, seeds, n_devices=1, **settings):
@@ -73,7 +73,9 @@ def test_broken_off_and_gone_on_with(route, at, n_devices, model, seeds):
         work_of(first, keeper).sweep()
     found = work_of(plan_of(model, seeds, route=route), keeper, counts).sweep()
     assert_equal(found, expected)
-    assert sum(counts) == found.hit.size
+    lanes, hits = np.sum(counts, axis=0)
+    assert lanes == found.hit.size
+    assert hits == found.hit.sum()
     assert keeper.asked > at
 
 
