@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 from launch import _main
 from paramctl_jax import hosts, stopping, sweeping
-from paramctl_jax.experiment import ROLES, Run, Working, open_run
+from paramctl_jax.experiment import ROLES, Run, Working, open_run, stored_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.")
@@ -46,10 +46,11 @@ def run(
 
 
 def opened(working: Working, claim: bool = True) -> Run:
-    """The run that the flags name."""
-    config, workdir = _main.required(
-        config=_main.settings(_CONFIG), workdir=_WORKDIR.value
-    )
+    """The run that the flags name; without ``--config``, with its directory's own."""
+    config, workdir = _main.settings(_CONFIG), _WORKDIR.value
+    if config is None and workdir is not None:
+        config = stored_config(workdir)
+    config, workdir = _main.required(config=config, workdir=workdir)
     return open_run(
         config,
         workdir,
@@ -62,7 +63,8 @@ def opened(working: Working, claim: bool = True) -> Run:
 
 def overrides() -> list[str]:
     """Of the settings, as they were given on the command line."""
-    values = config_flags.get_override_values(flags.FLAGS["config"])
+    flag = flags.FLAGS["config"]
+    values = {} if flag.value is None else config_flags.get_override_values(flag)
     return [f"config.{name}={value}" for name, value in values.items()]
 
 

@@ -242,6 +242,34 @@ def open_run(
     return run
 
 
+def stored_config(workdir: str | Path) -> dict[str, Any] | None:
+    """The resolved settings in a run directory; None where there are none.
+
+    A config is a Python file that may have changed since; what a run was made with is
+    in its ``run.json``.
+    """
+    path = Path(workdir) / artifacts.RUN_FILE
+    if not path.exists():
+        return None
+    content = artifacts.read_json(path)
+    if not isinstance(content, Mapping) or not isinstance(
+        content.get("config"), Mapping
+    ):
+        raise InputError(f"{path}: expected a run's settings; give --config")
+    settings = {k: v for k, v in content["config"].items() if k not in _ADDED}
+    return _with_tuples(settings)
+
+
+_ADDED = ("inputs", "readouts")  # to the settings, by `open_run`
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has lists where settings have tuples."""
+    if isinstance(value, Mapping):
+        return {name: _with_tuples(entry) for name, entry in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
 def input_digests(run: Run) -> dict[str, str]:
     """Of everything that comes from outside: weights, images, seeds, recordings."""
     config = run.config

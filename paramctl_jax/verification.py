@@ -9,10 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from paramctl_jax import artifacts, sums
-from paramctl_jax.experiment import Run, input_digests
+from paramctl_jax.experiment import Run, input_digests, stored_config
 from paramctl_jax.sweeps import block_file, checkpoints
 from paramctl_jax.sweeps.accentuation import stimuli_of
 from paramctl_jax.sweeps.blocks import FOLDER, PLAN, read_plan
@@ -139,8 +138,8 @@ def _of_checkpoints(workdir: Path) -> Iterator[tuple[str, str | None]]:
 
 def _of_inputs(workdir: Path) -> Iterator[tuple[str, str | None]]:
     """Weights, images and recordings, read again from where the settings say."""
-    config: dict[str, Any] = artifacts.read_json(workdir / artifacts.RUN_FILE)["config"]
-    before = config.get("inputs", {})
+    stored = artifacts.read_json(workdir / artifacts.RUN_FILE)["config"]
+    before, config = stored.get("inputs", {}), stored_config(workdir) or {}
     try:
         now = input_digests(Run(config, workdir, progress=False))
     except InputError as error:

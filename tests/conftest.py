@@ -19,6 +19,7 @@ import pytest
 from paramctl_jax.backbones import random_backbone, registry
 from paramctl_jax.backbones.families import resnet
 from paramctl_jax.data import load_photographs
+from tests.sweeps.runs import Launcher, tree
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -44,3 +45,23 @@ def tiny_backbone():
 def photographs():
     """The bundled photographs at 32 pixels."""
     return load_photographs(32)
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory):
+    """Launchers in processes of their own, on a tiny sweep."""
+    return Launcher(tmp_path_factory.mktemp("launcher"))
+
+
+@pytest.fixture(scope="session")
+def reference(launcher, tmp_path_factory):
+    """The tiny sweep's run directory, from one process and never disturbed."""
+    workdir = launcher.fresh(tmp_path_factory.mktemp("reference") / "run")
+    launcher.finish("accentuate", workdir)
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def expected(reference):
+    """Digests of the reference's results."""
+    return tree(reference)

@@ -1,0 +1,1 @@
+"""Slurm: scripts, and a cluster of one node to run them on."""
