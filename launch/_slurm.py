@@ -1,27 +1,37 @@
-"""The scripts of a sweep on Slurm, and what Slurm is asked.
+"""The scripts of a sweep on Slurm: fit, an array of workers, collector.
 
 Lanes are independent, so that the workers are the tasks of an array: each is a job of
 its own, which fails, is preempted and is started again alone. What is done is told from
-files, never from the states of jobs.
+files, never from the states of jobs. The jobs take the settings from ``run.json``, so
+that a config that is edited while they wait changes nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from paramctl_jax import sums
 from paramctl_jax.artifacts import atomic_write
+from paramctl_jax.sweeps import blocks
+from paramctl_jax.sweeps.worker import finished
 from paramctl_jax.types import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = "slurm"
 STOP_BEFORE = 120  # seconds before the end of the time, for saving
 
+# srun no longer takes the number of CPUs from sbatch by itself (Slurm 22.05)
+_CPUS = """\
+if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then
+  export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+fi
+"""
 _REQUEUE = """\
 rc=$?
 # 75: stopped by a signal, all is saved. Ending with it would end the job for good.
@@ -40,11 +50,11 @@ class Resources:
     Attributes:
       time: limit, as ``HH:MM:SS`` or Slurm's other forms.
       partition: to run in.
-      gpus: per task.
-      cpus: per task.
+      gpus: per node, as ``1`` or ``a100:1``.
+      cpus: per node.
       memory: per node, as ``16G``.
       nodes: per task; several work as one program.
-      more: further options of sbatch, as they are.
+      more: further options of sbatch, as they are; they win over the others.
       setup: shell commands before the program.
       python: that runs it.
     """
@@ -60,6 +70,48 @@ class Resources:
     python: str = sys.executable
 
 
+def missing_blocks(workdir: Path) -> int | None:
+    """Blocks without a file; None where the sweep is not planned yet."""
+    if not (workdir / blocks.FOLDER / blocks.PLAN).exists():
+        return None
+    return len(blocks.read_plan(workdir).blocks.keys() - finished(workdir))
+
+
+def scripts_of(
+    workdir: Path, resources: Resources, tasks: int, at_once: int = 0
+) -> dict[str, str]:
+    """The scripts that are still needed, in the order of their submission.
+
+    Args:
+      workdir: the run directory, absolute.
+      resources: of every task of the array; fit and collector have one node.
+      tasks: of the array; 0 leaves it out.
+      at_once: tasks that run at a time; 0: all.
+
+    Returns:
+      Of ``fit``, ``sweep`` and ``collect`` those that there is something to do for.
+
+    Example:
+      >>> scripts = scripts_of(Path("/runs/m1"), Resources(), tasks=8, at_once=4)
+      >>> [job for job in scripts], "#SBATCH --array=0-7%4" in scripts["sweep"]
+      (['fit', 'sweep', 'collect'], True)
+    """
+    one = dataclasses.replace(resources, nodes=1)
+    where = f"--workdir={workdir}"
+    scripts = {}
+    if not sums.sealed(workdir / "encoding"):
+        scripts["fit"] = script("fit", ["launch.fit_encoding", where], workdir, one)
+    if tasks:
+        together = "on" if resources.nodes > 1 else "off"
+        program = ["launch.accentuate", where, "--role=work"]
+        program += [f"--distributed={together}"]
+        array = f"0-{tasks - 1}" + (f"%{at_once}" if at_once else "")
+        scripts["sweep"] = script("sweep", program, workdir, resources, array)
+    program = ["launch.accentuate", where, "--role=collect", "--distributed=off"]
+    scripts["collect"] = script("collect", program, workdir, one)
+    return scripts
+
+
 def script(
     job: str, program: list[str], workdir: Path, resources: Resources, array: str = ""
 ) -> str:
@@ -68,37 +120,44 @@ def script(
     Args:
       job: ``"fit"``, ``"sweep"`` or ``"collect"``.
       program: module and flags.
-      workdir: the run directory.
+      workdir: the run directory, absolute.
       resources: of every task.
       array: indices of the tasks and how many at once, as ``0-7%4``; "" for one job.
+
+    Raises:
+      InputError: a line break in what must be one line.
     """
-    log = workdir / FOLDER / "logs" / (f"{job}_%A_%a.log" if array else f"{job}_%j.log")
+    folder = str(workdir / FOLDER / "logs").replace("%", "%%")
     options = [
         f"--job-name=paramctl-{job}",
-        f"--output={log}",
+        f"--output={folder}/{job}_{'%A_%a' if array else '%j'}.log",
         "--open-mode=append",
         "--requeue",
         f"--signal=TERM@{STOP_BEFORE}",
         *_asked(resources),
     ]
     options += [f"--array={array}"] if array else []
-    lines = [
-        "#!/usr/bin/env bash",
-        "# Written by launch.slurm; what it starts may be started by hand as well.",
-        *(f"#SBATCH {_quoted(option)}" for option in options),
-        f"cd {shlex.quote(str(ROOT))} || exit 1",
-    ]
-    lines += [resources.setup] if resources.setup else []
     # srun: where a job is preempted, only its steps are told in time
     words = ["srun", resources.python, "-m", *program]
-    return "\n".join([*lines, shlex.join(words), _REQUEUE])
+    for text in (*options, *words):
+        if "\n" in text or "\r" in text:
+            raise InputError(f"{text!r}: expected one line, found a line break")
+    lines = [
+        "#!/usr/bin/env bash",
+        "# Written by launch.slurm; settings: run.json of the run directory.",
+        *(f"#SBATCH {_quoted(option)}" for option in options),
+        f"cd {shlex.quote(str(ROOT))} || exit 1",
+        *([resources.setup] if resources.setup else []),
+        f"{_CPUS}{shlex.join(words)}",
+    ]
+    return "\n".join([*lines, _REQUEUE])
 
 
 def _asked(resources: Resources) -> list[str]:
     named = {
         "time": resources.time,
         "partition": resources.partition,
-        "gpus-per-task": resources.gpus,
+        "gpus-per-node": resources.gpus,
         "cpus-per-task": resources.cpus,
         "mem": resources.memory,
     }
@@ -116,65 +175,28 @@ def _quoted(option: str) -> str:
     return f'{name}{equals}"{escaped}"'
 
 
-def submit(path: Path, after: str = "") -> str:
-    """Hands a script to Slurm.
-
-    Args:
-      path: of the script.
-      after: dependency, as ``afterok:12``.
-
-    Returns:
-      The job's number.
+def check(scripts: Mapping[str, str]) -> None:
+    """Has bash read the scripts without running them, where there is a bash.
 
     Raises:
-      InputError: Slurm refuses it, in its own words.
+      InputError: the setup commands, all else being quoted, are no shell commands.
     """
-    options = [f"--dependency={after}", "--kill-on-invalid-dep=yes"] if after else []
-    done = _asking("sbatch", "--parsable", *options, str(path))
-    if done.returncode:
-        said = " ".join(done.stderr.split())
-        raise InputError(f"{path}: sbatch refuses it ({said}); nothing of it will run")
-    return done.stdout.strip().split(";")[0]
-
-
-def queued(jobs: list[str]) -> list[str]:
-    """Those of some jobs that wait or run."""
-    found = []
-    for job in jobs:
-        done = _asking("squeue", "-h", "-o", "%A", "-j", job)
-        found += [job] if done.returncode == 0 and done.stdout.strip() else []
-    return found
-
-
-def largest_array() -> int:
-    """Tasks that one array may have."""
-    done = _asking("scontrol", "show", "config")
-    for line in done.stdout.splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "MaxArraySize" and value.strip().isdigit():
-            return int(value)
-    return 1001  # Slurm's own default
-
-
-def _asking(*words: str) -> subprocess.CompletedProcess[str]:
-    """A command of Slurm, not as a part of the job that this may be in."""
-    if shutil.which(words[0]) is None:
-        raise InputError(
-            f"{words[0]}: not found; launch.slurm runs where jobs are submitted, on a "
-            "login node of the cluster; --dry_run shows the scripts anywhere"
+    for text in scripts.values() if shutil.which("bash") else ():
+        done = subprocess.run(
+            ["bash", "-n"], input=text, capture_output=True, text=True, check=False
         )
-    kept = ("SLURM_CONF",)
-    environment = {
-        k: v for k, v in os.environ.items() if k in kept or not k.startswith("SLURM_")
-    }
-    return subprocess.run(
-        words, capture_output=True, text=True, check=False, env=environment
-    )
+        if done.returncode:
+            said = " ".join(done.stderr.split())
+            raise InputError(f"--setup: expected commands of bash, which says: {said}")
 
 
-def write(workdir: Path, scripts: dict[str, str]) -> dict[str, Path]:
+def write(workdir: Path, scripts: Mapping[str, str]) -> dict[str, Path]:
     """Writes the scripts and makes room for the logs."""
-    (workdir / FOLDER / "logs").mkdir(parents=True, exist_ok=True)
+    try:
+        (workdir / FOLDER / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{workdir / FOLDER}: cannot be written ({reason})") from error
     return {
         job: atomic_write(workdir / FOLDER / f"{job}.sh", text.encode())
         for job, text in scripts.items()

@@ -5,32 +5,32 @@
 Submits the fit (unless it is done), an array of workers, and a job that collects the
 stimulus set once the array has ended in whatever way. Jobs that are preempted or reach
 their time limit save, and are queued again. The same command again submits workers for
-the blocks that are missing, and no more of them than that. ``--dry_run`` prints the
-scripts, writes nothing and submits nothing.
+the blocks that are missing, and no more of them than that; while jobs of the run wait
+or run it is refused, but for ``--again``. ``--dry_run`` prints the scripts, writes
+nothing and submits nothing.
 """  # noqa: E501
 
 from __future__ import annotations
 
-import datetime
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from launch import _main, _slurm, _stage
-from paramctl_jax import artifacts, sums
-from paramctl_jax.experiment import Working
-from paramctl_jax.sweeps.blocks import FOLDER, PLAN, read_plan
-from paramctl_jax.sweeps.worker import finished
-from paramctl_jax.types import InputError
+from launch import _main, _sbatch, _slurm, _stage
+from paramctl_jax import sums, sweeping
+from paramctl_jax.experiment import Run, Working
 
 _TASKS = flags.DEFINE_integer("tasks", 8, "Workers: tasks of the array.", lower_bound=1)
-_AT_ONCE = flags.DEFINE_integer("at_once", 0, "Tasks that run at a time; 0: all.")
+_AT_ONCE = flags.DEFINE_integer(
+    "at_once", 0, "Tasks that run at a time; 0: all.", lower_bound=0
+)
 _TIME = flags.DEFINE_string("time", "", "Time limit of a task, HH:MM:SS.")
 _PARTITION = flags.DEFINE_string("partition", "", "Partition.")
-_GPUS = flags.DEFINE_string("gpus", "", "GPUs per task; one is simplest.")
-_CPUS = flags.DEFINE_integer("cpus", 0, "CPUs per task.")
+_GPUS = flags.DEFINE_string("gpus", "", "GPUs per task and node; one is simplest.")
+_CPUS = flags.DEFINE_integer("cpus", 0, "CPUs per task and node.", lower_bound=0)
 _MEMORY = flags.DEFINE_string("memory", "", "Memory per node, e.g. 16G.")
 _NODES = flags.DEFINE_integer(
     "nodes", 1, "Nodes per task (jax.distributed).", lower_bound=1
@@ -45,97 +45,67 @@ _DRY = flags.DEFINE_bool("dry_run", False, "Print the scripts; submit nothing.")
 def main(argv: Sequence[str]) -> None:
     """Opens the run, writes the scripts, submits what is missing."""
     del argv
+    if not _DRY.value:
+        _sbatch.require()
+        # before the run is opened: jobs that wait take its settings as they find them
+        if not _AGAIN.value and flags.FLAGS.workdir is not None:
+            _sbatch.refuse_queued(Path(flags.FLAGS.workdir))
     run = _stage.opened(Working(), claim=not _DRY.value)
     workdir = run.workdir.resolve()
-    missing = missing_blocks(workdir)
-    if missing == 0 and sums.sealed(workdir / "stimuli"):
+    if _collected(run):
         print(f"{workdir}: all blocks are done and the stimulus set is collected")
         return
-    scripts = scripts_of(workdir, missing)
+    missing = _slurm.missing_blocks(workdir)
+    tasks = _tasks(missing)
+    scripts = _slurm.scripts_of(workdir, _resources(), tasks, _AT_ONCE.value)
+    _slurm.check(scripts)
     if _DRY.value:
         for job, text in scripts.items():
             print(f"# ---- {job}.sh\n{text}")
         return
-    _refuse_queued(workdir)
-    jobs = _submit(_slurm.write(workdir, scripts))
-    when = datetime.datetime.now(datetime.UTC).isoformat()
-    artifacts.write_json(workdir / _slurm.FOLDER / "jobs.json", {**jobs, "time": when})
-    _say(workdir, jobs, missing)
+    jobs = _sbatch.submit_all(workdir, _slurm.write(workdir, scripts))
+    _say(workdir, jobs, tasks, missing)
 
 
-def missing_blocks(workdir: Path) -> int | None:
-    """Blocks without a file; None where the sweep is not planned yet."""
-    if not (workdir / FOLDER / PLAN).exists():
-        return None
-    return len(read_plan(workdir).blocks.keys() - finished(workdir))
+def _collected(run: Run) -> bool:
+    """Whether there is nothing left to do; a dry run does not look for damage."""
+    if _DRY.value:
+        return sums.sealed(run.workdir / "stimuli")
+    return sweeping.stimuli_whole(run)
 
 
-def scripts_of(workdir: Path, missing: int | None) -> dict[str, str]:
-    """The scripts that are to be submitted, in this order."""
-    one = resources(nodes=1)
-    where = f"--workdir={workdir}"
-    scripts = {}
-    if not sums.sealed(workdir / "encoding"):
-        program = ["launch.fit_encoding", where]
-        scripts["fit"] = _slurm.script("fit", program, workdir, one)
-    if missing != 0:
-        tasks = _TASKS.value if missing is None else min(_TASKS.value, missing)
-        if not _DRY.value:
-            tasks = min(tasks, _slurm.largest_array())
-        array = f"0-{tasks - 1}" + (f"%{_AT_ONCE.value}" if _AT_ONCE.value else "")
-        program = ["launch.accentuate", where, "--role=work"]
-        program += ["--distributed=on"] if _NODES.value > 1 else ["--distributed=off"]
-        text = _slurm.script("sweep", program, workdir, resources(), array)
-        scripts["sweep"] = text
-    program = ["launch.accentuate", where, "--role=collect", "--distributed=off"]
-    scripts["collect"] = _slurm.script("collect", program, workdir, one)
-    return scripts
+def _tasks(missing: int | None) -> int:
+    """Of the array: no more than blocks, nor than the cluster takes."""
+    tasks = _TASKS.value if missing is None else min(_TASKS.value, missing)
+    largest = _sbatch.largest_array() or tasks
+    if tasks > largest:
+        print(f"note: {largest} tasks, the most that an array may have here")
+    return min(tasks, largest)
 
 
-def resources(nodes: int | None = None) -> _slurm.Resources:
-    """As the flags say."""
+def _resources() -> _slurm.Resources:
     return _slurm.Resources(
         time=_TIME.value,
         partition=_PARTITION.value,
         gpus=_GPUS.value,
         cpus=_CPUS.value,
         memory=_MEMORY.value,
-        nodes=nodes or _NODES.value,
+        nodes=_NODES.value,
         more=tuple(_SBATCH.value),
         setup=_SETUP.value,
         python=_PYTHON.value,
     )
 
 
-def _refuse_queued(workdir: Path) -> None:
-    path = workdir / _slurm.FOLDER / "jobs.json"
-    if _AGAIN.value or not path.exists():
-        return
-    known = artifacts.read_json(path)
-    if jobs := _slurm.queued([known[k] for k in known if k != "time"]):
-        raise InputError(
-            f"{workdir}: jobs {', '.join(jobs)} of this run wait or run already; see "
-            "squeue, or give --again for more workers"
-        )
-
-
-def _submit(paths: dict[str, Path]) -> dict[str, str]:
-    """Fit, then the array, then the collector whatever became of the array."""
-    jobs: dict[str, str] = {}
-    before = ""
-    for job, path in paths.items():
-        jobs[job] = _slurm.submit(path, before)
-        # afterok would leave the collector waiting for ever after one failed task
-        before = f"{'afterok' if job == 'fit' else 'afterany'}:{jobs[job]}"
-    return jobs
-
-
-def _say(workdir: Path, jobs: dict[str, str], missing: int | None) -> None:
+def _say(workdir: Path, jobs: dict[str, str], tasks: int, missing: int | None) -> None:
+    about = {"sweep": f", {tasks} tasks"}
     for job, number in jobs.items():
-        print(f"{job}: job {number}")
-    if missing is not None:
-        print(f"{missing} blocks are missing")
-    print(f"watch: python -m launch.status --workdir={workdir} --watch")
+        print(f"{job}: job {number}{about.get(job, '')}")
+    unplanned = "the blocks are cut by the first task"
+    print(unplanned if missing is None else f"{missing} blocks are missing")
+    where = shlex.quote(f"--workdir={workdir}")
+    print(f"watch: python -m launch.status {where} --watch")
+    print(f"       squeue -j {','.join(jobs.values())}")
     print(f"logs:  {workdir / _slurm.FOLDER / 'logs'}")
 
 

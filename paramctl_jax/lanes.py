@@ -186,7 +186,7 @@ class _Bench:
         """Gives empty slots to the next lanes, those under way first."""
         going_on = {}
         for slot in np.flatnonzero(self.occupant == EMPTY):
-            row = self._waiting.popleft() if self._waiting else EMPTY
+            row = int(self._waiting.popleft()) if self._waiting else EMPTY
             self.occupant[slot] = row
             self.fresh[slot] = row != EMPTY and row not in self._parked
             if row in self._parked:

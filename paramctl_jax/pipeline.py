@@ -82,17 +82,18 @@ def fit(run: Run) -> Path:
     """
     folder = run.workdir / "encoding"
     with run.claims.exclusive(
-        "fit", lambda: _fitted(folder), progress=run.progress
+        "fit", lambda: _fitted(run, folder), progress=run.progress
     ) as mine:
-        if mine and not _fitted(folder):
+        if mine and not _fitted(run, folder):
             _fit(run, folder)
             sums.seal(folder)
     return folder
 
 
-def _fitted(folder: Path) -> bool:
+def _fitted(run: Run, folder: Path) -> bool:
     """Whether all files of the fit are there and whole."""
-    return sums.sealed(folder) and not sums.damaged(folder)
+    needed = [f"{name}.npz" for name in run.backbones]
+    return not sums.damaged(folder, [*needed, "comparisons.json"])
 
 
 def _fit(run: Run, folder: Path) -> None:

@@ -69,11 +69,12 @@ def listed(folder: str | Path) -> Mapping[str, str]:
     return {match[2]: f"sha256:{match[1]}" for match in found if match}
 
 
-def damaged(folder: str | Path) -> dict[str, str]:
+def damaged(folder: str | Path, needed: Iterable[str] = ()) -> dict[str, str]:
     """What is wrong with the files that a folder's digests list, by name.
 
     Args:
-      folder: with ``SHA256SUMS``; files that it does not list are no fault.
+      folder: with ``SHA256SUMS``; files that it does not list are no fault,
+      needed: but for these.
 
     Returns:
       Nothing where all is well; a damaged ``SHA256SUMS`` is named itself.
@@ -84,6 +85,7 @@ def damaged(folder: str | Path) -> dict[str, str]:
     digests = listed(folder)
     found = {name: _fault(folder / name, digest) for name, digest in digests.items()}
     faults = {name: fault for name, fault in found.items() if fault}
+    faults |= {name: "is not listed" for name in needed if name not in digests}
     if (folder / NAME).read_bytes() != _text(digests).encode():
         faults[NAME] = "is damaged"
     return faults

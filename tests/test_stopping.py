@@ -36,32 +36,48 @@ def test_ctrl_c_outside_of_orderly_work():
 
 @pytest.mark.parametrize("number", stopping.SIGNALS)
 def test_orderly_work_is_only_told(number, capfd):
-    with pytest.raises(stopping.Stopped), stopping.orderly():  # on leaving
+    @stopping.orderly()
+    def work():
         assert not stopping.asked()
         send(number)
         assert stopping.asked()
         assert signal.Signals(number).name in stopping.reason()
+
+    with pytest.raises(stopping.Stopped):  # on leaving
+        work()
     assert "stopping after this step" in capfd.readouterr().err
 
 
 def test_a_second_ctrl_c_ends_at_once():
-    with pytest.raises(KeyboardInterrupt), stopping.orderly():
+    @stopping.orderly()
+    def work():
         send(signal.SIGINT)
         send(signal.SIGINT)
         pytest.fail("went on")
 
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
 
 def test_an_error_inside_is_not_hidden():
-    with pytest.raises(ZeroDivisionError), stopping.orderly():
+    @stopping.orderly()
+    def work():
         send(signal.SIGTERM)
-        _ = 1 / 0
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        work()
 
 
 def test_orderly_work_inside_orderly_work():
-    with pytest.raises(stopping.Stopped), stopping.orderly():
+    @stopping.orderly()
+    def work():
         with stopping.orderly():
             send(signal.SIGTERM)
         assert stopping.asked()  # the outer one decides
+
+    with pytest.raises(stopping.Stopped):
+        work()
 
 
 def test_a_watcher_may_ask_for_the_end():

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from paramctl_jax.artifacts import read_json, to_json, write_json
+from paramctl_jax.artifacts import config_hash, read_json, to_json, write_json
 from paramctl_jax.types import InputError
 
 FOLDER, PLAN = "sweep", "plan.json"
@@ -80,7 +80,8 @@ class SweepPlan:
         """The content of ``plan.json``."""
         models = {name: _to_json(share) for name, share in self.models.items()}
         head = {"format": FORMAT, "block": self.pairs, "slots": self.slots}
-        return {**head, "lanes": self.lanes, "models": models}
+        content = {**head, "lanes": self.lanes, "models": models}
+        return {**content, "digest": config_hash(content)}
 
 
 def _to_json(share: Share) -> dict[str, Any]:
@@ -183,8 +184,11 @@ def read_plan(workdir: Path) -> SweepPlan:
     path = workdir / FOLDER / PLAN
     content = read_json(path)
     try:
-        if content["format"] != FORMAT:
-            raise KeyError("format")
+        digest, rest = content["digest"], {**content}
+        del rest["digest"]
+        as_written = path.read_text() == to_json(content)
+        if content["format"] != FORMAT or not as_written or digest != config_hash(rest):
+            raise ValueError("not what was written")
         models = {
             name: Share(
                 share["identity"],

@@ -109,6 +109,7 @@ class Claims:
         clock: Callable[[], float] = time.monotonic,
     ):
         self.folder, self.owner = Path(folder), owner
+        self._folder = str(folder)  # paths are put together often
         self.lease, self._every, self._clock = lease, beat, clock
         self.held: set[str] = set()
         self.lost: set[str] = set()
@@ -118,8 +119,12 @@ class Claims:
         self._depth = 0
         self._end = threading.Event()
 
-    def take(self, name: str) -> bool:
+    def take(self, name: str, doubt: bool = True) -> bool:
         """Claims a name; True where it is this process's now.
+
+        Args:
+          name: of a block or a stage.
+          doubt: whether to ask if another's claim is stale, which costs a reading.
 
         Raises:
           InputError: the folder cannot be written.
@@ -127,8 +132,8 @@ class Claims:
         with self._lock:
             if name in self.held:
                 return True
-            won = self._link(name)
-            if not won and self.stale(name) and self._break(name):
+            won = not os.path.exists(self._file(name)) and self._link(name)
+            if not won and doubt and self.stale(name) and self._break(name):
                 won = self._link(name)
             if won:
                 self.held.add(name)
@@ -144,7 +149,10 @@ class Claims:
 
     def path(self, name: str) -> Path:
         """Of a claim's file."""
-        return self.folder / f"{name}.json"
+        return Path(self._file(name))
+
+    def _file(self, name: str) -> str:
+        return f"{self._folder}/{name}.json"
 
     def stale(self, name: str) -> bool:
         """Whether a claim may be broken; it may become so from look to look."""
@@ -173,6 +181,15 @@ class Claims:
                         os.utime(self.path(name))
                 except OSError:
                     continue  # a hiccup of the file system; the lease is longer
+
+    def names(self) -> set[str]:
+        """What is claimed by anybody; one listing."""
+        try:
+            with os.scandir(self.folder) as entries:
+                found = (e.name for e in entries if not e.name.startswith("."))
+                return {name.removesuffix(".json") for name in found}
+        except FileNotFoundError:
+            return set()
 
     def others(self) -> dict[str, dict[str, Any]]:
         """The claims of other processes by name, for whoever looks."""
@@ -231,14 +248,16 @@ class Claims:
     ) -> bool:
         if ready():
             return False
-        if self.take(name):
-            return True
-        label = f"{name}: waiting for another process"
-        with bar(total=1, label=label, show=progress):
-            while not self.take(name):
-                if ready():
-                    return False
-                time.sleep(poll)
+        if not self.take(name):
+            label = f"{name}: waiting for another process"
+            with bar(total=1, label=label, show=progress):
+                while not self.take(name):
+                    if ready():
+                        return False
+                    time.sleep(poll)
+        if ready():  # who held it before has done it
+            self.release(name)
+            return False
         return True
 
     def _link(self, name: str) -> bool:
@@ -262,7 +281,8 @@ class Claims:
                 "the same command again"
             ) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def _break(self, name: str) -> bool:
         """Takes a stale claim away; False where another was quicker."""

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 
 from paramctl_jax.sweeps.claims import Claims
 
+_DOUBTED = 32  # claims of others that one look asks whether they are stale
+
 
 class Queue:
     """The blocks of a sweep as one worker goes through them.
 
     Workers begin at places of their own in the cyclic order of blocks, and go on from
-    one listing of the finished ones: a block costs a claim and a look, not a listing.
-    When the candidates of one listing are used up, there is another one.
+    one listing of the finished and of the claimed ones: a block costs a claim and two
+    looks, not a listing. When the candidates are used up, there is another listing,
+    and some of the claims of others are asked whether they are stale, in turn.
 
     Args:
       names: of all blocks.
@@ -36,7 +39,9 @@ class Queue:
         self._done, self._claims = done, claims
         self._is_done = is_done or (lambda name: name in done())
         self._candidates: deque[str] = deque()
-        self._last: str | None = None
+        self._doubted: deque[str] = deque()
+        self._pending = set(names)
+        self._turn = 0
 
     def next(self) -> str | None:
         """A block that is claimed for this worker now; None where none is free."""
@@ -47,23 +52,32 @@ class Queue:
         return found
 
     def pending(self) -> set[str]:
-        """The blocks that are not finished, whoever has them."""
-        return set(self._names) - self._done()
+        """The blocks that were not finished at the last listing, whoever has them."""
+        return self._pending
 
     def finish(self, name: str) -> None:
         """Gives a block back, done or not."""
         self._claims.release(name)
 
     def _look(self) -> None:
-        pending = self.pending()
-        self._candidates = deque(name for name in self._names if name in pending)
+        self._pending = set(self._names) - self._done()
+        claimed = self._claims.names()
+        left = [name for name in self._names if name in self._pending]
+        taken = [name for name in left if name in claimed]
+        at = self._turn % max(len(taken), 1)
+        self._turn += _DOUBTED
+        doubted = [*taken[at:], *taken[:at]][:_DOUBTED]
+        free = [name for name in left if name not in claimed]
+        self._candidates = deque(free)
+        self._doubted = deque(doubted)
 
     def _from_candidates(self) -> str | None:
-        while self._candidates:
-            name = self._candidates.popleft()
+        while self._candidates or self._doubted:
+            doubt = not self._candidates
+            name = (self._doubted if doubt else self._candidates).popleft()
             # asked before the claim, which is dearer, and after it: its last owner may
             # have finished in between
-            if self._is_done(name) or not self._claims.take(name):
+            if self._is_done(name) or not self._claims.take(name, doubt):
                 continue
             if not self._is_done(name):
                 return name

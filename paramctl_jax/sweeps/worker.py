@@ -34,6 +34,7 @@ from paramctl_jax.types import InputError
 
 BLOCKS, CLAIMS, CHECKPOINTS, FAILURES = "blocks", "claims", "checkpoints", "failures"
 ENDS = ("hit", "unreached", "nonfinite")
+_LONGEST_PAUSE = 15.0  # seconds between two looks at blocks in the hands of others
 Arrays = Mapping[str, np.ndarray]
 Compute = Callable[[Block, Keeper, Callable[[int, int], None]], Arrays]
 
@@ -125,7 +126,7 @@ class Worker:
         Args:
           patience: seconds to wait for blocks in the hands of others before leaving
             them to them.
-          poll: seconds between two looks at them.
+          poll: seconds until the next look at them; the wait grows with every look.
 
         Raises:
           Stopped: a signal came, and the state is saved.
@@ -139,23 +140,30 @@ class Worker:
             lambda name: name in self.failed or block_path(self.workdir, name).exists(),
         )
         with self.claims, stopping.orderly(), self._bar() as shown:
-            idle_since = None
             while True:
-                name = queue.next()
-                if name is not None:
+                while (name := queue.next()) is not None:
                     self._one(queue, self.plan.blocks[name], shown)
-                    idle_since = None
-                    continue
-                if not queue.pending():
+                if not self._wait(queue, shown, patience, poll):
                     return
-                idle_since = idle_since or time.monotonic()
-                if time.monotonic() - idle_since > patience:
-                    return
+
+    def _wait(self, queue: Queue, shown: Any, patience: float, poll: float) -> bool:
+        """Waits until there may be a free block; False where there will be none."""
+        if not queue.pending() or patience <= 0:
+            return False
+        shown.set_description(f"{self._label}: waiting for other workers")
+        began, pause = time.monotonic(), poll
+        while (name := queue.next()) is None:
+            if not queue.pending() or time.monotonic() - began > patience:
+                return False
+            end = time.monotonic() + pause
+            while time.monotonic() < end:
                 if stopping.asked():
                     raise stopping.Stopped(stopping.reason())
-                shown.set_description(f"{self._label}: waiting for other workers")
-                time.sleep(poll)
-                self._catch_up(shown)
+                time.sleep(min(0.2, poll))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            self._catch_up(shown)
+        self._one(queue, self.plan.blocks[name], shown)
+        return True
 
     @property
     def _label(self) -> str:

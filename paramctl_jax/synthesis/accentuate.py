@@ -71,5 +71,9 @@ def accentuate(
     shared = lanes.replicate(plan.shared(key), plan.devices)
     total = int(np.prod(plan.grid.shape))
     with bar(total=total, label=f"{model.name}: lanes", show=progress) as shown:
-        told = lambda count, hits: shown.update(count)  # noqa: E731
-        return Work(plan, shared, finished=told).sweep()
+
+        def finished(count: int, hits: int) -> None:
+            del hits
+            shown.update(count)
+
+        return Work(plan, shared, finished=finished).sweep()

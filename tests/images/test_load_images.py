@@ -1,6 +1,7 @@
 """What `load_images` promises of every source: ids, order, and unreadable images."""
 
 import io
+import sys
 import tarfile
 import zipfile
 
@@ -181,10 +182,11 @@ def test_members_still_gives_names_and_bytes(tmp_path):
     assert list(wanted) == ["nsd00002.png"]
 
 
-def test_progress_is_shown_when_asked_for(tmp_path, capsys):
+def test_progress_is_shown_when_asked_for(tmp_path, capsys, monkeypatch):
     source = make(tmp_path, "folder", contents())
     load_images(source)
     assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     load_images(source, progress=True)
     assert "4/4" in capsys.readouterr().err
 

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-NEEDED = ("sbatch", "srun", "squeue", "slurmctld", "slurmd", "munged")
+NEEDED = ("sbatch", "srun", "squeue", "scontrol", "slurmctld", "slurmd", "munged")
 
 
 class Slurm:
@@ -21,19 +22,48 @@ class Slurm:
         }
 
     def ask(self, *words):
-        done = subprocess.run(
-            words, capture_output=True, text=True, check=False, env=self.environment
-        )
+        done = self._run(*words)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def states(self, job):
-        """Of all tasks of a job; empty once Slurm has forgotten it."""
-        words = ("squeue", "-h", "-r", "-o", "%T", "-j", str(job))
-        done = subprocess.run(
-            words, capture_output=True, text=True, check=False, env=self.environment
+    def _run(self, *words):
+        return subprocess.run(
+            [str(word) for word in words],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.environment,
+            timeout=60,
         )
-        return done.stdout.split()
+
+    def submit(self, script, *options):
+        """The job's number."""
+        return self.ask("sbatch", "--parsable", *options, script)
+
+    def states(self, job):
+        """Of all tasks of a job that wait or run; empty once all have ended."""
+        return self._run("squeue", "-h", "-r", "-o", "%T", "-j", job).stdout.split()
+
+    def state(self, job):
+        """Of one job or task, the last that Slurm knows: ``("FAILED", "1:0")``."""
+        said = self.ask("scontrol", "show", "job", job)
+        found = [
+            re.search(rf"\b{name}=(\S+)", said) for name in ("JobState", "ExitCode")
+        ]
+        return tuple(match[1] for match in found)
+
+    def starts(self, job):
+        """How often a job or task has been started again."""
+        said = self.ask("scontrol", "show", "job", job)
+        return int(re.search(r"\bRestarts=(\d+)", said)[1])
+
+    def terminate(self, job):
+        """SIGTERM to the steps, as on preemption and before the end of the time."""
+        self.ask("scancel", "--signal=TERM", job)
+
+    def requeue(self, job):
+        """As an administrator or a failing node would."""
+        self.ask("scontrol", "requeue", job)
 
     def wait(self, job, timeout=240, hurry=True):
         """Until a job has ended; requeued ones, that would wait, are started."""
@@ -49,8 +79,7 @@ class Slurm:
             time.sleep(0.5)
 
     def hurry(self, job):
-        words = ("scontrol", "update", f"JobId={job}", "StartTime=now")
-        subprocess.run(words, capture_output=True, check=False, env=self.environment)
+        self._run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 @pytest.fixture(scope="session")
@@ -61,19 +90,32 @@ def slurm(tmp_path_factory):
         absent = [name for name in NEEDED if shutil.which(name) is None]
     if absent:
         pytest.skip(
-            f"{absent[0]} is not there; PARAMCTL_INSTALL_SLURM=1 installs Slurm"
+            f"slurm is not installed ({absent[0]} is not there); "
+            "PARAMCTL_INSTALL_SLURM=1 installs it"
         )
     if os.geteuid() != 0:
         pytest.skip("only root may start Slurm")
     folder = tmp_path_factory.mktemp("slurm")
-    up = [HERE / "up.sh", folder, *map(str, _free_ports(2))]
     try:
-        done = subprocess.run(up, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"Slurm does not start here: {done.stderr[-300:]}")
+        if said := _up(folder):
+            pytest.skip(f"Slurm does not start here: {said[-300:]}")
         yield Slurm(folder)
     finally:
         subprocess.run([HERE / "down.sh", folder], check=False, capture_output=True)
+
+
+def _up(folder):
+    """What went wrong; empty if it is up."""
+    up = [HERE / "up.sh", folder, *map(str, _free_ports(2))]
+    log = folder / "up.log"
+    with log.open("w") as stream:  # a pipe would be kept open by what stays behind
+        try:
+            code = subprocess.run(
+                up, stdout=stream, stderr=stream, check=False, timeout=60
+            ).returncode
+        except subprocess.TimeoutExpired:
+            code = "no end within a minute"
+    return f"{code}: {log.read_text()}" if code else ""
 
 
 def _install():

@@ -1,9 +1,21 @@
 #!/usr/bin/env bash
-# Ends what up.sh started: tests/slurm/down.sh FOLDER.
+# Ends what up.sh started, and the jobs on it: tests/slurm/down.sh FOLDER.
 folder=$1
 export SLURM_CONF=$folder/slurm.conf
-scancel --state=RUNNING,PENDING --user=root 2>/dev/null
-for file in "$folder"/controller.pid "$folder"/node.pid "$folder"/munge/pid; do
-  [ -s "$file" ] && kill "$(cat "$file")" 2>/dev/null
+if [ -s "$folder/controller.pid" ]; then
+  timeout 10 scancel --user=root 2>/dev/null
+  for _ in $(seq 60); do # jobs that their node has left run on
+    [ -z "$(timeout 10 squeue -h 2>/dev/null)" ] && break
+    sleep 0.25
+  done
+fi
+for file in "$folder"/node.pid "$folder"/controller.pid "$folder"/munge/pid; do
+  [ -s "$file" ] || continue
+  process=$(cat "$file")
+  kill "$process" 2>/dev/null
+  for _ in $(seq 40); do
+    kill -0 "$process" 2>/dev/null || break
+    sleep 0.25
+  done
 done
 exit 0

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Starts a Slurm cluster of this one machine, as root, without systemd, cgroups or a
 # database: tests/slurm/up.sh FOLDER CONTROLLER_PORT NODE_PORT. Then
-# export SLURM_CONF=FOLDER/slurm.conf. Ended by down.sh FOLDER.
+# export SLURM_CONF=FOLDER/slurm.conf. Ended by down.sh FOLDER. Its two GPUs are empty
+# files: they can be asked for, and not used.
 set -euo pipefail
 folder=$1 controller=$2 node=$3
 host=$(hostname -s)
 memory=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 - 512))
-mkdir -p "$folder"/{state,spool,munge}
+mkdir -p "$folder"/{state,spool,munge,gpus}
+touch "$folder"/gpus/{0,1}
 chmod 700 "$folder/munge"
 head -c 1024 /dev/urandom >"$folder/munge/key"
 chmod 400 "$folder/munge/key"
 munged --force --key-file="$folder/munge/key" --socket="$folder/munge/socket" \
   --pid-file="$folder/munge/pid" --log-file="$folder/munge/log" \
   --seed-file="$folder/munge/seed"
+echo "Name=gpu File=$folder/gpus/[0-1]" >"$folder/gres.conf"
 cat >"$folder/slurm.conf" <<END
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -40,7 +43,9 @@ ReturnToService=2
 JobRequeue=1
 KillWait=10
 MailProg=/bin/true
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory State=UNKNOWN
+MaxArraySize=101
+GresTypes=gpu
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
 END
 export SLURM_CONF=$folder/slurm.conf
