@@ -1,4 +1,4 @@
-"""Templates for clusters and the page about them: they parse, and name what there is."""
+"""Templates for clusters and the page about them parse, and name what there is."""
 
 import ast
 import math
@@ -18,9 +18,7 @@ PAGE = ROOT / "docs" / "clusters.md"
 TEXTS = [PAGE, TEMPLATES / "README.md", *sorted(TEMPLATES.glob("*.yaml"))]
 UNTESTED = "Not run on a real cluster"
 CONTINUE, HOPELESS = 75, {1, 2}  # exit codes
-# of other tools
-FOREIGN = {"env", "zone", "worker", "command", "no-cache-dir", "account", "qos"}
-FOREIGN |= {"python", "sbatch"}  # of uv as well as ours; options of sbatch after ours
+FOREIGN = {"env", "zone", "worker", "command", "no-cache-dir"}  # of other tools
 
 
 def calls_of(tree):
@@ -54,7 +52,7 @@ def commands_of(text):
     """Launchers with the flags that follow them, lines joined at a backslash."""
     joined = re.sub(r"\\\n\s*", " ", text)
     for match in re.finditer(r"python -m launch\.(\w+)([^\n`&;|#]*)", joined):
-        yield match[1], re.findall(r"(?<![\w-])--([a-z_]+)(?=[=\s\"]|$)", match[2])
+        yield match[1], re.findall(r"(?<![\w=-])--([a-z_]+)(?=[=\s\"]|$)", match[2])
 
 
 def documents(name):
@@ -101,7 +99,7 @@ def test_every_launcher_flag_and_setting_exists(path):
     named = re.findall(r"(?<![\w/.-])launch\.([a-z_]+)", text)
     assert all((LAUNCH / f"{name}.py").exists() for name in named), named
     known = all_flags() | FOREIGN
-    for flag in re.findall(r"(?<![\w-])--([a-z][a-z_-]*)", text):
+    for flag in re.findall(r"(?<![\w=-])--([a-z][a-z_-]*)", text):
         assert flag in known or flag.removeprefix("no") in known, flag
     config = quickstart.get_config().to_dict()
     for section, name in re.findall(r"config\.([a-z]+)\.([a-z_]+)", text):

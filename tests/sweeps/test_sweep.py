@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -273,3 +274,35 @@ def test_a_foreign_directory_is_refused(launcher, tmp_path):
     said = launcher.finish("accentuate", tmp_path, code=1)
     assert "not empty and without a run.json" in said
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def pair(launcher, workdir, **more):
+    """One program in two processes that find each other on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ("--distributed=on", f"--coordinator=127.0.0.1:{port}", "--processes=2")
+    return [
+        launcher.start("accentuate", workdir, *flags, f"--process={index}", **more)
+        for index in range(2)
+    ]
+
+
+def test_one_program_in_two_processes(launcher, expected, tmp_path):
+    workdir = launcher.fresh(tmp_path / "run")
+    for process in pair(launcher, workdir):
+        ended(process)
+    assert tree(workdir) == expected
+    assert sorted(block_events(workdir)) == [p.stem for p in finished(workdir)]
+
+
+def test_where_one_process_is_told_to_stop_both_do(launcher, expected, tmp_path):
+    workdir = launcher.fresh(tmp_path / "run")
+    processes = pair(launcher, workdir, TEST_PAUSE=0.05)
+    until(lambda: len(list((workdir / "sweep" / "claims").glob("net_*.json"))) == 2)
+    time.sleep(1.0)
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+        ended(process, 75)
+    launcher.finish("accentuate", workdir)
+    assert tree(workdir) == expected
