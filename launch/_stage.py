@@ -104,38 +104,35 @@ def _accentuating(stage: Callable[[Run], Any]) -> int:
         checkpoint_seconds=60 * given.checkpoint_minutes,
         tensorboard=board,
     )
-    with _stopping_together(together):
+    folder = Path(_WORKDIR.value or ".") / "sweep" / "company"
+    company = hosts.Company(together, folder)
+    with _stopping_together(company):
         open_here = opened(working)
         if not together.first or working.role == "work":
             sweeping.accentuate(open_here)
-            together.meet("accentuated")
+            company.meet("end")
             return _code(open_here)
         result = stage(open_here)
-        together.meet("accentuated")
+        company.meet("end")
         _show(result)
         return _code(open_here)
 
 
 def _rank(together: hosts.Hosts) -> dict[str, int]:
     """Among the processes of one program, or among the tasks of an array."""
-    if together.count > 1:
-        return {"index": together.index, "count": together.count}
-    return hosts.array_rank()
+    task = hosts.array_rank()
+    index = task["index"] * together.count + together.index
+    return {"index": index, "count": task["count"] * together.count}
 
 
 @contextlib.contextmanager
-def _stopping_together(together: hosts.Hosts) -> Iterator[None]:
+def _stopping_together(company: hosts.Company) -> Iterator[None]:
     """Where one process is told to stop, all of one program do."""
-    if together.count == 1:
-        yield
-        return
-    folder = Path(_WORKDIR.value or ".") / "sweep" / "stops"
-    heard, tell = hosts.passing_on(together, folder)
-    with stopping.watching(heard):
+    with stopping.watching(company.heard):
         try:
             yield
         except stopping.Stopped:
-            tell()
+            company.tell()
             raise
 
 

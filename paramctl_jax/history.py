@@ -95,6 +95,8 @@ def software(workdir: str | Path) -> dict[str, Any]:
 def other_machine(workdir: str | Path, launch: Launch) -> str:
     """In words, if earlier launches ran on something that may give other last bits."""
     for old in launches(workdir):
+        if "slurm" in str(old.get("command", "")).split(" ")[0]:
+            continue  # it submits, and computes nothing
         there, here = _kind(old), _kind(launch.content)
         if there != here and "backend" in old:
             return (

@@ -9,13 +9,14 @@ on disk, and the same command goes on.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 
+from paramctl_jax import stopping
 from paramctl_jax.types import InputError, unknown
 
 MODES = ("auto", "on", "off")
@@ -38,13 +39,6 @@ class Hosts:
     def first(self) -> bool:
         """Whether this process does what is done once."""
         return self.index == 0
-
-    def meet(self, name: str) -> None:
-        """Waits until every process has come here."""
-        if self.count > 1:
-            from jax.experimental import multihost_utils
-
-            multihost_utils.sync_global_devices(name)
 
 
 def join(
@@ -112,30 +106,51 @@ def array_rank() -> dict[str, int]:
     return {"index": 0, "count": 1}
 
 
-def passing_on(hosts: Hosts, folder: Path) -> tuple[Callable[[], bool], Callable]:
-    """How one process tells the others to stop: through the run directory.
+class Company:
+    """What the processes of one program tell each other: through the run directory.
 
     Args:
       hosts: of this program.
       folder: that all of them see.
-
-    Returns:
-      ``heard() -> bool``, cheap enough for every step, and ``tell()``.
     """
-    path = folder / f"stop-{_program(hosts)}"
-    last = [-float("inf"), False]
 
-    def heard() -> bool:
-        if hosts.count > 1 and not last[1] and time.monotonic() - last[0] > _LOOK:
-            last[:] = [time.monotonic(), path.exists()]
-        return bool(last[1])
+    def __init__(self, hosts: Hosts, folder: Path):
+        self._hosts, self._folder = hosts, folder
+        self._program = _program(hosts)
+        self._heard, self._looked = False, -math.inf
 
-    def tell() -> None:
-        if hosts.count > 1:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.touch()
+    def heard(self) -> bool:
+        """Whether one of them wants to stop; cheap enough for every step."""
+        if self._hosts.count > 1 and time.monotonic() - self._looked > _LOOK:
+            self._looked = time.monotonic()
+            self._heard = self._heard or self._path("stop").exists()
+        return self._heard
 
-    return heard, tell
+    def tell(self) -> None:
+        """Tells the others to stop."""
+        self._leave("stop")
+
+    def meet(self, name: str) -> None:
+        """Waits until every process has come here; jax ends all where one has died.
+
+        Raises:
+          Stopped: a signal came, here or to another one.
+        """
+        self._leave(f"{name}-{self._hosts.index}")
+        others = range(self._hosts.count) if self._hosts.count > 1 else ()
+        for index in others:
+            while not self._path(f"{name}-{index}").exists():
+                if stopping.asked():
+                    raise stopping.Stopped(stopping.reason())
+                time.sleep(_LOOK / 5)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{self._program}-{name}"
+
+    def _leave(self, name: str) -> None:
+        if self._hosts.count > 1:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._path(name).touch()
 
 
 def _program(hosts: Hosts) -> int:

@@ -191,7 +191,9 @@ def _start(run: Run, n_blocks: int) -> int:
 
 
 def _redo(run: Run, found: Collected) -> None:
-    """Damaged blocks are made anew; where that is not asked for, says what is wrong."""
+    """Damaged blocks are made anew, by others where this one only collects."""
+    for name in found.damaged:
+        block_path(run.workdir, name).unlink(missing_ok=True)
     if run.working.role == "collect":
         first = next(iter(found.damaged.values()), found.missing[:1])
         raise InputError(
@@ -199,5 +201,3 @@ def _redo(run: Run, found: Collected) -> None:
             f"{len(found.damaged)} damaged, first {first}; run launch.slurm with the "
             "same flags, or launch.accentuate, to make them"
         )
-    for name in found.damaged:
-        block_path(run.workdir, name).unlink(missing_ok=True)

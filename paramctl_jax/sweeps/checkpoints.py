@@ -4,6 +4,10 @@ Orbax commits a checkpoint whole, and restores some flipped bits silently (11 of
 measured); every file of a checkpoint is therefore listed in its ``SHA256SUMS``, and one
 that differs is never restored. A checkpoint is written beside the last one, which goes
 only after the new one has its name.
+
+In a program of several processes Orbax (0.12.8) writes numpy arrays on process 0 alone;
+there, each process writes its state as a block's file is written. Either kind is read
+anywhere.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from paramctl_jax import sums
+from paramctl_jax.sweeps.block_file import read_block, write_block
 from paramctl_jax.types import InputError
 
 STATE = "state"
@@ -54,8 +59,7 @@ def save_checkpoint(folder: Path, tree: Mapping[str, Any]) -> Path:
     try:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
-        with _checkpointer() as checkpointer:
-            checkpointer.save(new / STATE, _written(tree))
+        _write(new, _written(tree))
         sums.seal(new)  # from here on it is the last one
         if last is not None:
             shutil.rmtree(last)
@@ -81,15 +85,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     for path in _all(folder):
         if sums.damaged(path):
             continue
-        with _checkpointer() as checkpointer, _quiet():
-            item = checkpointer.metadata(path / STATE)
-            item = getattr(item, "item_metadata", item)
-            item = getattr(item, "tree", item)
-            as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), item)
-            restored = checkpointer.restore(
-                path / STATE, args=ocp.args.PyTreeRestore(restore_args=as_arrays)
-            )
-        return _read(restored)
+        return _read(_restored(path))
     if any(folder.glob("*")):
         warnings.warn(
             f"{folder}: a damaged or unfinished checkpoint; the block is begun anew",
@@ -116,6 +112,45 @@ def fault(folder: Path) -> str | None:
     return "; ".join(found) or "is unfinished"
 
 
+def _write(path: Path, tree: Mapping[str, Any]) -> None:
+    if jax.process_count() > 1:
+        write_block(path / f"{STATE}.npz", dict(_flat(tree)))
+        return
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(path / STATE, tree)
+
+
+def _restored(path: Path) -> dict[str, Any]:
+    if (path / f"{STATE}.npz").exists():
+        return _nested(read_block(path / f"{STATE}.npz"))
+    with ocp.PyTreeCheckpointer() as checkpointer, _quiet():
+        item = checkpointer.metadata(path / STATE)
+        item = getattr(item, "item_metadata", item)
+        item = getattr(item, "tree", item)
+        as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), item)
+        args = ocp.args.PyTreeRestore(restore_args=as_arrays)
+        return checkpointer.restore(path / STATE, args=args)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, value in arrays.items():
+        *folders, name = path.split("/")
+        inner = tree
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        inner[name] = value
+    return tree
+
+
 def _all(folder: Path) -> list[Path]:
     """Checkpoints that were finished, whether whole or damaged."""
     return [folder / name for name in _SIDE_BY_SIDE if sums.sealed(folder / name)]
@@ -123,16 +158,6 @@ def _all(folder: Path) -> list[Path]:
 
 def _whole(folder: Path) -> Path | None:
     return next((path for path in _all(folder) if not sums.damaged(path)), None)
-
-
-def _checkpointer() -> ocp.Checkpointer:
-    """Of this process alone, also where it is one of several of one program."""
-    mine = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=mine, active_processes={mine}, barrier_sync_key_prefix=f"p{mine}"
-    )
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone, use_ocdbt=True)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _written(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ FULL = _slurm.Resources(
     cpus=8,
     memory="32G",
     nodes=2,
-    more=("--account=lab", "--comment=a b"),
+    more=("--account=lab", r'--comment=a "b" \c'),
     setup="module load cuda; source env/bin/activate",
     python="python",
 )
@@ -102,7 +102,7 @@ def test_the_resources_are_asked_for(tmp_path):
         *("--requeue", "--open-mode=append", "--signal=TERM@120", "--array=0-63%8"),
         *("--nodes=2", "--ntasks-per-node=1", "--time=4:00:00", "--partition=gpu"),
         *("--gpus-per-node=a100:1", "--cpus-per-task=8", "--mem=32G"),
-        *("--account=lab", '--comment="a b"'),
+        *("--account=lab", r'--comment="a \"b\" \\c"'),
     ]
     assert set(asked) <= set(options(scripts["sweep"]))
     assert "--distributed=on" in scripts["sweep"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -166,6 +167,15 @@ def test_a_place_that_is_a_file(tmp_path):
     (tmp_path / "m").write_text("x")
     with pytest.raises(InputError, match="cannot be saved"):
         save_checkpoint(tmp_path / "m", tree())
+
+
+def test_of_one_process_among_several(folder, monkeypatch):
+    """Orbax would write nothing on all but the first."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    save_checkpoint(folder, tree(3))
+    monkeypatch.undo()
+    assert_same(load_checkpoint(folder), tree(3))
+    assert fault(folder) is None
 
 
 def test_removed(folder):
