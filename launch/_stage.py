@@ -13,6 +13,7 @@ from ml_collections import config_flags
 from launch import _main
 from paramctl_jax import hosts, stopping, sweeping
 from paramctl_jax.experiment import ROLES, Run, Working, open_run, stored_config
+from paramctl_jax.types import FailedError
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.")
@@ -127,11 +128,14 @@ def _rank(together: hosts.Hosts) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _stopping_together(company: hosts.Company) -> Iterator[None]:
-    """Where one process is told to stop, all of one program do."""
+    """Where one process stops or cannot go on, all of one program stop."""
     with stopping.watching(company.heard):
         try:
             yield
-        except stopping.Stopped:
+        except FailedError:  # the others finish what they have
+            company.leave("end")
+            raise
+        except BaseException:
             company.tell()
             raise
 

@@ -88,7 +88,8 @@ def _several() -> bool:
     if get("SLURM_PROCID") and int(get("SLURM_STEP_NUM_TASKS") or 1) > 1:
         return True
     slices = int(get("MEGASCALE_NUM_SLICES") or 1)
-    return slices > 1 or "," in get("TPU_WORKER_HOSTNAMES", "")
+    lists = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
+    return slices > 1 or any("," in get(name, "") for name in lists)
 
 
 def array_rank() -> dict[str, int]:
@@ -128,7 +129,7 @@ class Company:
 
     def tell(self) -> None:
         """Tells the others to stop."""
-        self._leave("stop")
+        self._mark("stop")
 
     def meet(self, name: str) -> None:
         """Waits until every process has come here; jax ends all where one has died.
@@ -136,7 +137,7 @@ class Company:
         Raises:
           Stopped: a signal came, here or to another one.
         """
-        self._leave(f"{name}-{self._hosts.index}")
+        self.leave(name)
         others = range(self._hosts.count) if self._hosts.count > 1 else ()
         for index in others:
             while not self._path(f"{name}-{index}").exists():
@@ -144,10 +145,14 @@ class Company:
                     raise stopping.Stopped(stopping.reason())
                 time.sleep(_LOOK / 5)
 
+    def leave(self, name: str) -> None:
+        """As `meet`, without waiting for the others."""
+        self._mark(f"{name}-{self._hosts.index}")
+
     def _path(self, name: str) -> Path:
         return self._folder / f"{self._program}-{name}"
 
-    def _leave(self, name: str) -> None:
+    def _mark(self, name: str) -> None:
         if self._hosts.count > 1:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path(name).touch()

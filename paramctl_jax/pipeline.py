@@ -91,7 +91,10 @@ def fit(run: Run) -> Path:
 
 
 def _fitted(run: Run, folder: Path) -> bool:
-    """Whether all files of the fit are there and whole."""
+    """Whether all files of the fit, and what it rests on, are there and whole."""
+    recorded = recordings_file(run, "day1")
+    if run.config["subject"] and not sums.whole(recorded):
+        return False
     needed = [f"{name}.npz" for name in run.backbones]
     return not sums.damaged(folder, [*needed, "comparisons.json"])
 

@@ -24,11 +24,12 @@ from paramctl_jax.encoding import predict, relative_levels, target_levels
 from paramctl_jax.experiment import Run
 from paramctl_jax.stimuli.table import TABLE, read_csv
 from paramctl_jax.stopping import Stopped
+from paramctl_jax.sweeps import block_file
 from paramctl_jax.sweeps.accentuation import Accentuation, plan_sweep
-from paramctl_jax.sweeps.blocks import FOLDER, PLAN, SweepPlan, write_plan
+from paramctl_jax.sweeps.blocks import FOLDER, PLAN, SweepPlan, read_plan, write_plan
 from paramctl_jax.sweeps.collect import Collected, collect
 from paramctl_jax.sweeps.metrics import Metrics
-from paramctl_jax.sweeps.worker import Worker, block_path
+from paramctl_jax.sweeps.worker import BLOCKS, Worker, block_path
 from paramctl_jax.synthesis import Plan, make_plan
 from paramctl_jax.types import EncodingModel, FailedError, ImageSet, InputError
 
@@ -45,7 +46,7 @@ def accentuate(run: Run) -> Path:
       Stopped: by a signal; the same command goes on.
     """
     folder = run.workdir / "stimuli"
-    if stimuli_whole(run):
+    if stimuli_whole(run) and blocks_whole(run):
         return folder
     plans = _plans(run)
     key = run.key("synthesis")
@@ -75,11 +76,33 @@ def stimuli_whole(run: Run) -> bool:
     folder = run.workdir / "stimuli"
     if not sums.sealed(folder):
         # sets of earlier versions have a table, and no blocks
-        return (folder / TABLE).exists() and not (run.workdir / FOLDER / PLAN).exists()
+        return (folder / TABLE).exists() and not (
+            run.workdir / FOLDER / BLOCKS
+        ).exists()
     faults = sums.damaged(folder, [TABLE])
     if faults:
         (folder / sums.NAME).unlink(missing_ok=True)
     return not faults
+
+
+def blocks_whole(run: Run) -> bool:
+    """Whether every block's file is there and whole; those that are damaged go.
+
+    A set that lacks a block is collected again. Sets of earlier versions have none.
+    """
+    if not (run.workdir / FOLDER / BLOCKS).exists():
+        return True
+    try:
+        names = read_plan(run.workdir).blocks
+    except InputError:
+        names = {}
+    paths = [block_path(run.workdir, name) for name in names]
+    damaged = [path for path in paths if block_file.fault(path)]
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    if damaged or not names:
+        (run.workdir / "stimuli" / sums.NAME).unlink(missing_ok=True)
+    return bool(names) and not damaged
 
 
 def failed_lanes(run: Run) -> int:
@@ -125,7 +148,7 @@ def _write_levels(
 def _check_folder(run: Run) -> None:
     """PNGs that no sweep of this directory has made are refused before any step."""
     folder = run.workdir / "stimuli"
-    if (run.workdir / FOLDER / PLAN).exists():
+    if any((run.workdir / FOLDER / name).exists() for name in (PLAN, BLOCKS)):
         return
     strange = sorted(path.name for path in folder.glob("*.png"))
     if strange:

@@ -43,7 +43,7 @@ def plan_sweep(
     slots = plans[0].slots
     pairs = pairs or PAIRS_PER_SLOT * slots
     if pairs < 1:
-        raise InputError(f"config.sweep.block={pairs}: expected at least 1 pair")
+        raise InputError(f"config.sweep.pairs={pairs}: expected at least 1 pair")
     _check_names(plans)
     models = {
         plan.model.name: Share(

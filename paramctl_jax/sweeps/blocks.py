@@ -138,16 +138,19 @@ def _area(sites: tuple[int, int], seeds: tuple[int, int], n_levels: int) -> int:
 
 
 def write_plan(workdir: Path, plan: SweepPlan) -> None:
-    """Writes ``sweep/plan.json``, or makes sure that it says just this.
+    """Writes ``sweep/plan.json``, anew where it is damaged, or compares with it.
 
     Raises:
       InputError: another plan is there, with the first things that differ.
     """
     path = workdir / FOLDER / PLAN
-    if not path.exists():
-        write_json(path, plan.to_json())
+    wanted = plan.to_json()
+    try:
+        read_plan(workdir)
+    except InputError:  # none, or damaged; what it would say is in the blocks as well
+        write_json(path, wanted)
         return
-    found, wanted = read_json(path), plan.to_json()
+    found = read_json(path)
     if to_json(found) == to_json(wanted):
         return
     differing = "; ".join(_differences(found, wanted))

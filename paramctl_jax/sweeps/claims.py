@@ -8,18 +8,19 @@ stale, and may be broken,
    of this very Slurm task;
 2. where it has not been touched for `lease` seconds of the looker's own clock.
 
-Two workers that take one claim in the same instant after it was broken is possible and
-harmless: what they do has the same bytes. Rightness never rests on claims.
+A stale claim is first renamed, and then looked at again: of several workers that break
+it one succeeds, and one that breaks a newer claim by mistake puts it back. Another may
+take the name in the instant in between; then two do the same work, whose bytes are the
+same, and one of them finds the claim `lost`. Rightness never rests on claims.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,66 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from paramctl_jax.progress import bar
+from paramctl_jax.sweeps.owner import Owner, alive
 from paramctl_jax.types import InputError
 
 LEASE, BEAT = 60.0, 10.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Owner:
-    """One process, told apart from every other one.
-
-    Attributes:
-      id: unique, fit for a file name.
-      host: short name.
-      machine: this start of this kernel and this space of process numbers; empty where
-        it cannot be known.
-      pid: process number.
-      born: when the process began, against numbers given twice.
-      slurm: of the job or array task, "" outside of Slurm.
-      restart: how often Slurm has started it again.
-    """
-
-    id: str
-    host: str
-    machine: str = ""
-    pid: int = 0
-    born: str = ""
-    slurm: str = ""
-    restart: int = 0
-
-    @classmethod
-    def here(cls) -> Owner:
-        """This process."""
-        get, pid = os.environ.get, os.getpid()
-        host = socket.gethostname().split(".")[0]
-        job = get("SLURM_ARRAY_JOB_ID") or get("SLURM_JOB_ID") or ""
-        parts = (job, get("SLURM_ARRAY_TASK_ID", ""), get("SLURM_PROCID", ""))
-        return cls(
-            id=f"{host}-{pid}-{secrets.token_hex(4)}",
-            host=host,
-            machine=_machine(),
-            pid=pid,
-            born=_born(pid),
-            slurm="_".join(parts) if job else "",
-            restart=int(get("SLURM_RESTART_COUNT") or 0),
-        )
-
-
-def _machine() -> str:
-    with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    return ""
-
-
-def _born(pid: int) -> str:
-    """Start time of a process in the kernel's ticks; "" where there is none."""
-    try:
-        after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if after[0] == "Z" else after[19]  # a zombie has ended
+_FIELDS = dict.fromkeys(("owner", "host", "machine", "born", "slurm"), str)
+_FIELDS |= dict.fromkeys(("pid", "restart"), int)
+Content = tuple[dict[str, Any], int | None]  # record, last touch in the file's clock
 
 
 class Claims:
@@ -98,6 +46,11 @@ class Claims:
       lease: seconds without a touch after which a claim is stale.
       beat: seconds between two touches.
       clock: of this process, in seconds.
+      alive: ``alive(pid, born)``: whether a process of this machine lives.
+
+    Attributes:
+      held: names that are this process's.
+      lost: names that others have broken meanwhile.
     """
 
     def __init__(
@@ -107,24 +60,20 @@ class Claims:
         lease: float = LEASE,
         beat: float = BEAT,
         clock: Callable[[], float] = time.monotonic,
+        alive: Callable[[int, str], bool] = alive,
     ):
         self.folder, self.owner = Path(folder), owner
         self._folder = str(folder)  # paths are put together often
-        self.lease, self._every, self._clock = lease, beat, clock
+        self.lease, self._every, self._clock, self._alive = lease, beat, clock, alive
         self.held: set[str] = set()
         self.lost: set[str] = set()
-        self._seen: dict[str, tuple[int, float]] = {}
-        self._judged: dict[str, tuple[dict[str, Any], int]] = {}
+        self._seen: dict[str, tuple[int | None, float]] = {}
         self._lock = threading.RLock()
         self._depth = 0
         self._end = threading.Event()
 
-    def take(self, name: str, doubt: bool = True) -> bool:
+    def take(self, name: str) -> bool:
         """Claims a name; True where it is this process's now.
-
-        Args:
-          name: of a block or a stage.
-          doubt: whether to ask if another's claim is stale, which costs a reading.
 
         Raises:
           InputError: the folder cannot be written.
@@ -132,20 +81,26 @@ class Claims:
         with self._lock:
             if name in self.held:
                 return True
-            won = not os.path.exists(self._file(name)) and self._link(name)
-            if not won and doubt and self.stale(name) and self._break(name):
-                won = self._link(name)
+            found = self._read(name)
+            free = found[1] is None or (
+                self._stale(name, *found) and self._break(name, found)
+            )
+            won = free and self._link(name)
             if won:
                 self.held.add(name)
+                self.lost.discard(name)
                 self._seen.pop(name, None)
             return won
 
     def release(self, name: str) -> None:
-        """Gives a name back, if it is still this process's."""
-        with self._lock:
-            if name in self.held and self._owner_of(name) == self.owner.id:
-                self.path(name).unlink(missing_ok=True)
+        """Gives a name back, if it is still this process's.
+
+        Where the file system does not let it, the lease ends, or the next `take` here.
+        """
+        with self._lock, contextlib.suppress(OSError):
             self.held.discard(name)
+            if self._owner_of(name) == self.owner.id:
+                self.path(name).unlink(missing_ok=True)
 
     def path(self, name: str) -> Path:
         """Of a claim's file."""
@@ -153,20 +108,6 @@ class Claims:
 
     def _file(self, name: str) -> str:
         return f"{self._folder}/{name}.json"
-
-    def stale(self, name: str) -> bool:
-        """Whether a claim may be broken; it may become so from look to look."""
-        record, touched = self._read(name)
-        if touched is None:
-            return False  # released meanwhile
-        self._judged[name] = record, touched
-        if record and (self._gone(record) or self._earlier(record)):
-            return True
-        before, since = self._seen.get(name, (None, 0.0))
-        if before != touched:
-            self._seen[name] = (touched, self._clock())
-            return False
-        return self._clock() - since > self.lease
 
     def beat(self) -> None:
         """Touches all claims held; those that others have broken are `lost`."""
@@ -178,29 +119,45 @@ class Claims:
                         self.held.discard(name)
                         self.lost.add(name)
                     else:
-                        os.utime(self.path(name))
+                        os.utime(self._file(name))
                 except OSError:
                     continue  # a hiccup of the file system; the lease is longer
 
     def names(self) -> set[str]:
-        """What is claimed by anybody; one listing."""
+        """What is claimed by anybody; one listing.
+
+        Raises:
+          InputError: the folder cannot be listed.
+        """
         try:
-            with os.scandir(self.folder) as entries:
-                found = (e.name for e in entries if not e.name.startswith("."))
-                return {name.removesuffix(".json") for name in found}
+            listed = os.listdir(self.folder)
         except FileNotFoundError:
             return set()
+        except OSError as error:
+            raise _refused(self.folder, error) from error
+        found = {name.removesuffix(".json") for name in listed}
+        return {name for name in found if not name.startswith(".")}
 
     def others(self) -> dict[str, dict[str, Any]]:
-        """The claims of other processes by name, for whoever looks."""
-        names = [path.stem for path in self.folder.glob("[!.]*.json")]
-        found = {name: self._read(name)[0] for name in names if name not in self.held}
-        return {name: record for name, record in found.items() if record}
+        """The claims of other processes that can be read, by name.
+
+        Each has ``seconds``, too: how long this process has seen no touch of it.
+        """
+        found = {}
+        with self._lock:
+            for name in sorted(self.names() - self.held):
+                record, touched = self._read(name)
+                if record:
+                    found[name] = {**record, "seconds": self._idle(name, touched)}
+        return found
 
     def __enter__(self) -> Claims:
         if self._depth == 0:
-            self._end.clear()
-            threading.Thread(target=self._beating, daemon=True).start()
+            self._end = threading.Event()
+            beating = threading.Thread(
+                target=self._beating, args=(self._end,), daemon=True
+            )
+            beating.start()
         self._depth += 1
         return self
 
@@ -209,11 +166,10 @@ class Claims:
         if self._depth == 0:
             self._end.set()
             for name in list(self.held):
-                with contextlib.suppress(OSError):
-                    self.release(name)
+                self.release(name)
 
-    def _beating(self) -> None:
-        while not self._end.wait(self._every):
+    def _beating(self, end: threading.Event) -> None:
+        while not end.wait(self._every):
             self.beat()
 
     @contextlib.contextmanager
@@ -262,77 +218,101 @@ class Claims:
 
     def _link(self, name: str) -> bool:
         """Makes the claim if there is none of its name."""
-        content = {**dataclasses.asdict(self.owner), "owner": self.owner.id}
+        record = {**dataclasses.asdict(self.owner), "owner": self.owner.id}
+        content = json.dumps(record)
         temporary = self.folder / f".{name}.{self.owner.id}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(content))
+            try:
+                temporary.write_text(content)
+            except FileNotFoundError:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                temporary.write_text(content)
             try:
                 os.link(temporary, self.path(name))
             except FileExistsError:
                 return False
             except OSError:  # a file system without hard links
-                return _created(self.path(name), json.dumps(content))
+                return _created(self.path(name), content)
             return True
         except OSError as error:
-            raise InputError(
-                f"{self.path(name)}: cannot be written ({error.strerror or error}); "
-                "what is done is kept; make room, or give the right to write, and run "
-                "the same command again"
-            ) from error
+            raise _refused(self.path(name), error) from error
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
-    def _break(self, name: str) -> bool:
+    def _break(self, name: str, judged: Content) -> bool:
         """Takes a stale claim away; False where another was quicker."""
         aside = self.folder / f".{name}.{self.owner.id}.old"
         try:
-            os.rename(self.path(name), aside)
-        except OSError:
+            os.rename(self._file(name), aside)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise _refused(self.path(name), error) from error
             return False
-        if _content(aside) == self._judged[name]:
-            aside.unlink(missing_ok=True)
-            return True
-        # another process has broken it first, and this one is new: it goes back
+        right = _content(aside) == judged
+        if not right:  # another process has broken it first, and this one is new
+            self._put_back(aside, name)
         with contextlib.suppress(OSError):
-            os.link(aside, self.path(name))
-        aside.unlink(missing_ok=True)
-        return False
+            aside.unlink()
+        return right
 
-    def _read(self, name: str) -> tuple[dict[str, Any], int | None]:
-        return _content(self.path(name))
+    def _put_back(self, aside: Path, name: str) -> None:
+        try:
+            os.link(aside, self.path(name))
+        except FileExistsError:
+            return  # a third one was quicker still: the owner will find it lost
+        except OSError:
+            with contextlib.suppress(OSError):
+                _created(self.path(name), aside.read_text())
+
+    def _stale(self, name: str, record: dict[str, Any], touched: int | None) -> bool:
+        """Whether a claim may be broken; what is seen of it is noted."""
+        idle = self._idle(name, touched)
+        if record.get("owner") == self.owner.id:
+            return True  # giving it back failed, or taking it only seemed to
+        if record and self.owner.knows_gone(record, self._alive):
+            return True
+        return idle > self.lease
+
+    def _idle(self, name: str, touched: int | None) -> float:
+        """Seconds of this process's clock since it first saw the last touch."""
+        before, since = self._seen.get(name, (None, 0.0))
+        if before != touched:
+            self._seen[name] = (touched, self._clock())
+            return 0.0
+        return self._clock() - since
+
+    def _read(self, name: str) -> Content:
+        return _content(self._file(name))
 
     def _owner_of(self, name: str) -> str:
         return self._read(name)[0].get("owner", "")
 
-    def _gone(self, record: dict[str, Any]) -> bool:
-        """Whether the owner was here and has ended."""
-        here = record.get("machine") == self.owner.machine != ""
-        if not here or not record.get("born"):
-            return False
-        return _born(int(record["pid"])) != record["born"]
 
-    def _earlier(self, record: dict[str, Any]) -> bool:
-        """Whether the owner was an earlier start of this task of Slurm."""
-        same = record.get("slurm") == self.owner.slurm != ""
-        return same and int(record.get("restart", 0)) < self.owner.restart
+def _content(path: str | Path) -> Content:
+    """Record and last touch; no record where it cannot be read, no touch if absent.
 
-
-def _content(path: Path) -> tuple[dict[str, Any], int | None]:
-    """Record and last touch; no record where it cannot be read, no touch if absent."""
+    The file is opened before its times are asked for: NFS gives old ones otherwise.
+    """
+    touched = 0
     try:
-        touched = path.stat().st_mtime_ns
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
+        with open(path, "rb") as stream:
+            touched = os.fstat(stream.fileno()).st_mtime_ns
+            record = json.loads(stream.read())
+    except (FileNotFoundError, NotADirectoryError):
         return {}, None
     except (OSError, ValueError):
-        return {}, 0
-    sound = isinstance(record, dict) and isinstance(record.get("owner"), str)
+        with contextlib.suppress(OSError):  # others may see it being touched
+            touched = touched or os.stat(path).st_mtime_ns
+        return {}, touched
+    sound = isinstance(record, dict) and all(
+        isinstance(record.get(field), kind) for field, kind in _FIELDS.items()
+    )
     return (record if sound else {}), touched
 
 
 def _created(path: Path, text: str) -> bool:
+    """Makes a file if there is none; a reader may see it half written."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
@@ -340,3 +320,10 @@ def _created(path: Path, text: str) -> bool:
     with os.fdopen(handle, "w") as stream:
         stream.write(text)
     return True
+
+
+def _refused(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be written ({error.strerror or error}); what is done is kept; "
+        "make room, or give the right to write, and run the same command again"
+    )

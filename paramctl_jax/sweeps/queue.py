@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from paramctl_jax.sweeps.claims import Claims
 
 _DOUBTED = 32  # claims of others that one look asks whether they are stale
+_MISSES = 8  # candidates that others took first, after which a listing is too old
 
 
 class Queue:
@@ -15,8 +16,9 @@ class Queue:
 
     Workers begin at places of their own in the cyclic order of blocks, and go on from
     one listing of the finished and of the claimed ones: a block costs a claim and two
-    looks, not a listing. When the candidates are used up, there is another listing,
-    and some of the claims of others are asked whether they are stale, in turn.
+    looks, not a listing. When the candidates are used up, or others were quicker at
+    many of them, there is another listing. Blocks that nobody has come first; then some
+    of the claims of others are asked whether they are stale, in turn.
 
     Args:
       names: of all blocks.
@@ -35,20 +37,23 @@ class Queue:
         is_done: Callable[[str], bool] | None = None,
     ):
         first = start % max(len(names), 1)
-        self._names = [*names[first:], *names[:first]]
+        ordered = [*names[first:], *names[:first]]
+        self._place = {name: place for place, name in enumerate(ordered)}
         self._done, self._claims = done, claims
         self._is_done = is_done or (lambda name: name in done())
         self._candidates: deque[str] = deque()
-        self._doubted: deque[str] = deque()
         self._pending = set(names)
         self._turn = 0
 
     def next(self) -> str | None:
-        """A block that is claimed for this worker now; None where none is free."""
-        found = self._from_candidates()
+        """A block that is claimed for this worker now; None where none is free.
+
+        None tells nothing of what others have in hand: ask `pending`, and again later.
+        """
+        found = self._from_candidates(_MISSES)
         if found is None:
             self._look()
-            found = self._from_candidates()
+            found = self._from_candidates(len(self._candidates))
         return found
 
     def pending(self) -> set[str]:
@@ -60,26 +65,26 @@ class Queue:
         self._claims.release(name)
 
     def _look(self) -> None:
-        self._pending = set(self._names) - self._done()
+        self._pending = self._place.keys() - self._done()
         claimed = self._claims.names()
-        left = [name for name in self._names if name in self._pending]
-        taken = [name for name in left if name in claimed]
+        others = claimed - self._claims.held
+        left = sorted(self._pending, key=self._place.__getitem__)
+        taken = [name for name in left if name in others]
         at = self._turn % max(len(taken), 1)
         self._turn += _DOUBTED
         doubted = [*taken[at:], *taken[:at]][:_DOUBTED]
         free = [name for name in left if name not in claimed]
-        self._candidates = deque(free)
-        self._doubted = deque(doubted)
+        self._candidates = deque([*free, *doubted])
 
-    def _from_candidates(self) -> str | None:
-        while self._candidates or self._doubted:
-            doubt = not self._candidates
-            name = (self._doubted if doubt else self._candidates).popleft()
+    def _from_candidates(self, misses: int) -> str | None:
+        """The first that can be had, before so many were others'."""
+        while self._candidates and misses > 0:
+            name = self._candidates.popleft()
             # asked before the claim, which is dearer, and after it: its last owner may
             # have finished in between
-            if self._is_done(name) or not self._claims.take(name, doubt):
-                continue
-            if not self._is_done(name):
-                return name
-            self._claims.release(name)
+            if not self._is_done(name) and self._claims.take(name):
+                if not self._is_done(name):
+                    return name
+                self._claims.release(name)
+            misses -= 1
         return None

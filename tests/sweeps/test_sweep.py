@@ -154,36 +154,40 @@ def test_a_lane_that_is_not_finite_fails_alone(launcher, expected, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "redone"),
+    ("stage", "patterns", "redone"),
     [
-        ("sweep/blocks/net_a-00001.npz", 1),
-        ("stimuli/net_b-*-rooster_0003-L02.png", 1),
-        ("stimuli/stimulus_set.csv", 0),
-        ("stimuli/traces.npz", 0),
-        ("encoding/net_a.npz", 0),
-        ("encoding/comparisons.json", 0),
-        ("recordings/day1.npz", 0),
+        (
+            "accentuate",
+            [
+                "sweep/blocks/net_a-00001.npz",
+                "sweep/plan.json",
+                "stimuli/net_b-*-rooster_0003-L02.png",
+                "stimuli/stimulus_set.csv",
+                "stimuli/traces.npz",
+            ],
+            2,
+        ),
+        (
+            "fit_encoding",
+            ["encoding/net_a.npz", "encoding/sites.json", "recordings/day1.npz"],
+            0,
+        ),
     ],
 )
 def test_what_is_damaged_is_named_and_made_anew(
-    pattern, redone, launcher, reference, expected, tmp_path
+    stage, patterns, redone, launcher, reference, expected, tmp_path
 ):
+    """A bit of each: the same command makes just these anew."""
     workdir = tmp_path / "run"
     shutil.copytree(reference, workdir)
-    path = sorted(workdir.glob(pattern))[0]
-    flip(path, 8 * (path.stat().st_size // 2) + 3)
-    name = path.relative_to(workdir).as_posix()
+    paths = [sorted(workdir.glob(pattern))[0] for pattern in patterns]
+    for path in paths:
+        flip(path, 8 * (path.stat().st_size // 2) + 3)
     said = verified(launcher, workdir, 1)
-    assert f"  {name}: " in said
-    assert "1 damaged or missing" in said
+    for path in paths:
+        assert f"  {path.relative_to(workdir).as_posix()}: " in said
     events = len(block_events(workdir))
-    stage = "accentuate" if name.startswith(("sweep", "stimuli")) else "fit_encoding"
-    if name.startswith("recordings"):
-        (workdir / "encoding" / "SHA256SUMS").unlink()
     launcher.finish(stage, workdir)
-    if name.startswith("sweep"):  # the set was whole without it
-        (workdir / "stimuli" / "SHA256SUMS").unlink()
-        launcher.finish(stage, workdir)
     assert tree(workdir) == expected
     assert len(block_events(workdir)) - events == redone
     assert "all are what was written" in verified(launcher, workdir, 0)
