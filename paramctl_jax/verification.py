@@ -102,17 +102,17 @@ def _of_blocks(workdir: Path) -> Iterator[tuple[str, str | None]]:
     if not (folder / PLAN).exists():
         return
     name = f"{FOLDER}/{PLAN}"
+    names, problem = None, None
     try:
-        plan = read_plan(workdir)
+        names = read_plan(workdir).blocks
     except InputError as error:
-        yield name, str(error)
-        return
-    yield name, None
+        problem = str(error)
+    yield name, problem
     sealed = sums.sealed(workdir / "stimuli")
     for path in sorted((folder / BLOCKS).glob("*.npz")):
         where = path.relative_to(workdir).as_posix()
         fault = block_file.fault(path)
-        if fault is None and path.stem not in plan.blocks:
+        if fault is None and names is not None and path.stem not in names:
             fault = "is no block of this sweep"
         yield where, fault
         if fault is None and not sealed:

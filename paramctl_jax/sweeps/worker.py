@@ -176,7 +176,8 @@ class Worker:
         return shown
 
     def _catch_up(self, shown: Any) -> None:
-        """Counts what others have finished."""
+        """Counts what others have finished, for the bar alone."""
+        self._listed = time.monotonic()
         new = (finished(self.workdir) & self.plan.blocks.keys()) - self._seen
         self._seen |= new
         shown.update(sum(self.plan.blocks[name].lanes for name in new))
@@ -192,7 +193,8 @@ class Worker:
             self._record(block, error)
         finally:
             queue.finish(block.name)
-        self._catch_up(shown)
+        if time.monotonic() - self._listed > _LONGEST_PAUSE:
+            self._catch_up(shown)
 
     def _finish(self, block: Block, shown: Any) -> None:
         folder = self.workdir / FOLDER / CHECKPOINTS / block.name
