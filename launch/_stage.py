@@ -21,7 +21,9 @@ _PROGRESS = flags.DEFINE_bool("progress", True, "Show progress bars.")
 
 
 def run(
-    stage: Callable[[Run], Any], rehearsal: Callable[[Run], Any] | None = None
+    stage: Callable[[Run], Any],
+    rehearsal: Callable[[Run], Any] | None = None,
+    before: Callable[[Run], Any] | None = None,
 ) -> None:
     """Opens the run that the flags name, carries out one stage, prints its result.
 
@@ -29,6 +31,7 @@ def run(
       stage: of the loop.
       rehearsal: what ``--dry_run`` does instead, in a run that claims nothing; a stage
         that has one accentuates, and takes the flags of workers.
+      before: what processes that only accentuate do before, or wait for.
     """
     if rehearsal is not None:
         _define_worker_flags()
@@ -41,7 +44,7 @@ def run(
         if flags.FLAGS.dry_run:
             _show(rehearsal(opened(Working(), claim=False)))
             return _main.DONE
-        return _accentuating(stage)
+        return _accentuating(stage, before)
 
     _main.run(main)
 
@@ -92,7 +95,9 @@ def _define_worker_flags() -> None:
     flags.DEFINE_bool("tensorboard", False, "Write to WORKDIR/tensorboard as well.")
 
 
-def _accentuating(stage: Callable[[Run], Any]) -> int:
+def _accentuating(
+    stage: Callable[[Run], Any], before: Callable[[Run], Any] | None
+) -> int:
     """A stage that others may share in, on this host and on others."""
     given = flags.FLAGS
     together = hosts.join(
@@ -110,6 +115,8 @@ def _accentuating(stage: Callable[[Run], Any]) -> int:
     with _stopping_together(company):
         open_here = opened(working)
         if not together.first or working.role == "work":
+            if before is not None:
+                before(open_here)
             sweeping.accentuate(open_here)
             company.meet("end")
             return _code(open_here)

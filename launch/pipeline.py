@@ -10,4 +10,4 @@ from launch import _stage
 from paramctl_jax import dry_run, pipeline
 
 if __name__ == "__main__":
-    _stage.run(pipeline.run_stages, dry_run.dry_run)
+    _stage.run(pipeline.run_stages, dry_run.dry_run, before=pipeline.fit)

@@ -75,10 +75,9 @@ def stimuli_whole(run: Run) -> bool:
     """
     folder = run.workdir / "stimuli"
     if not sums.sealed(folder):
+        blocks = run.workdir / FOLDER / BLOCKS
         # sets of earlier versions have a table, and no blocks
-        return (folder / TABLE).exists() and not (
-            run.workdir / FOLDER / BLOCKS
-        ).exists()
+        return (folder / TABLE).exists() and not blocks.exists()
     faults = sums.damaged(folder, [TABLE])
     if faults:
         (folder / sums.NAME).unlink(missing_ok=True)
