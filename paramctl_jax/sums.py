@@ -14,7 +14,8 @@ from paramctl_jax.progress import bar
 from paramctl_jax.types import InputError
 
 NAME = "SHA256SUMS"
-_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+_LISTABLE = re.compile(r"[^\n\r\\\ud800-\udfff]+")  # surrogates: not UTF-8
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def seal(
@@ -32,7 +33,8 @@ def seal(
       The path of ``SHA256SUMS``.
 
     Raises:
-      InputError: a name with a line break, or a folder that cannot be written.
+      InputError: a name that no line can hold, a file that cannot be read, or a folder
+        that cannot be written.
 
     Example:
       >>> import tempfile
@@ -45,16 +47,21 @@ def seal(
       {'x.txt': 'differs from its digest in SHA256SUMS'}
     """
     folder = Path(folder)
-    files = sorted(_below(folder) if names is None else set(names))
+    files = sorted(covered(folder) if names is None else set(names))
     digests = {}
     for name in bar(files, label=f"{folder.name}: digests", show=progress):
-        if "\n" in name or "\r" in name or "\\" in name:
+        if not _LISTABLE.fullmatch(name):
             raise InputError(
-                f"{folder}: {name!r}: expected a name without line breaks and "
-                "backslashes; rename it"
+                f"{folder}: {name!r}: expected a name in UTF-8, without line breaks "
+                "and backslashes; rename it"
             )
-        digests[name] = sha256_file(folder / name)
-    return atomic_write(folder / NAME, _text(digests).encode())
+        try:
+            digests[name] = sha256_file(folder / name)
+        except OSError as error:
+            raise InputError(
+                f"{folder / name}: cannot be read ({error.strerror or error})"
+            ) from error
+    return atomic_write(folder / NAME, _bytes(digests))
 
 
 def sealed(folder: str | Path) -> bool:
@@ -64,9 +71,7 @@ def sealed(folder: str | Path) -> bool:
 
 def listed(folder: str | Path) -> Mapping[str, str]:
     """The digests by name; lines that are damaged are left out."""
-    text = (Path(folder) / NAME).read_text(encoding="utf-8", errors="replace")
-    found = (_LINE.fullmatch(line) for line in text.splitlines())
-    return {match[2]: f"sha256:{match[1]}" for match in found if match}
+    return _parsed((Path(folder) / NAME).read_bytes())
 
 
 def damaged(folder: str | Path, needed: Iterable[str] = ()) -> dict[str, str]:
@@ -74,39 +79,29 @@ def damaged(folder: str | Path, needed: Iterable[str] = ()) -> dict[str, str]:
 
     Args:
       folder: with ``SHA256SUMS``; files that it does not list are no fault,
-      needed: but for these.
+      needed: but for these; `covered` are all that it should list.
 
     Returns:
       Nothing where all is well; a damaged ``SHA256SUMS`` is named itself.
     """
     folder = Path(folder)
-    if not sealed(folder):
+    try:
+        content = (folder / NAME).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return {NAME: "is missing"}
-    digests = listed(folder)
+    except OSError as error:
+        return {NAME: f"cannot be read ({error.strerror or error})"}
+    digests = _parsed(content)
     found = {name: _fault(folder / name, digest) for name, digest in digests.items()}
     faults = {name: fault for name, fault in found.items() if fault}
     faults |= {name: "is not listed" for name in needed if name not in digests}
-    if (folder / NAME).read_bytes() != _text(digests).encode():
+    if not content or content != _bytes(digests):
         faults[NAME] = "is damaged"
     return faults
 
 
-def _fault(path: Path, digest: str) -> str:
-    """In words; empty where the file is what was sealed."""
-    if not path.is_file():
-        return "is missing"
-    return "" if sha256_file(path) == digest else f"differs from its digest in {NAME}"
-
-
-def _text(digests: Mapping[str, str]) -> str:
-    return "".join(
-        f"{digest.removeprefix('sha256:')}  {name}\n"
-        for name, digest in digests.items()
-    )
-
-
-def _below(folder: Path) -> set[str]:
-    """Files of a folder that its digests cover."""
+def covered(folder: Path) -> set[str]:
+    """Files below a folder, but for hidden ones and folders with their own digests."""
     names = set()
     for path in folder.iterdir():
         if path.name.startswith(".") or path.name == NAME:
@@ -114,8 +109,32 @@ def _below(folder: Path) -> set[str]:
         if path.is_file():
             names.add(path.name)
         elif path.is_dir() and not sealed(path):
-            names |= {f"{path.name}/{name}" for name in _below(path)}
+            names |= {f"{path.name}/{name}" for name in covered(path)}
     return names
+
+
+def _fault(path: Path, digest: str) -> str:
+    """In words; empty where the file is what was sealed."""
+    try:
+        same = sha256_file(path) == digest
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return "" if same else f"differs from its digest in {NAME}"
+
+
+def _bytes(digests: Mapping[str, str]) -> bytes:
+    return "".join(
+        f"{digest.removeprefix('sha256:')}  {name}\n"
+        for name, digest in digests.items()
+    ).encode()
+
+
+def _parsed(content: bytes) -> dict[str, str]:
+    lines = content.decode(errors="replace").split("\n")
+    found = (_LINE.fullmatch(line) for line in lines)
+    return {match[2]: f"sha256:{match[1]}" for match in found if match}
 
 
 def whole(path: Path) -> bool:

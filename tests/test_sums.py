@@ -1,5 +1,7 @@
 """SHA256SUMS: what `sha256sum` checks, and every change is named."""
 
+import errno
+import os
 import shutil
 import subprocess
 
@@ -57,10 +59,39 @@ def test_every_bit_of_the_digests_counts(folder):
     path.write_bytes(whole[: len(whole) // 2])
     assert sums.damaged(folder)
     path.write_bytes(b"")
-    assert sums.damaged(folder) == {}  # it lists nothing
-    assert sums.damaged(folder, ["a.txt"]) == {"a.txt": "is not listed"}
+    assert sums.damaged(folder) == {sums.NAME: "is damaged"}
     path.unlink()
     assert sums.damaged(folder) == {sums.NAME: "is missing"}
+
+
+def test_every_truncation_is_seen_where_all_files_should_be_listed(folder):
+    path = folder / sums.NAME
+    whole = path.read_bytes()
+    assert sums.damaged(folder, sums.covered(folder)) == {}
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert sums.damaged(folder, sums.covered(folder)), length
+    path.write_bytes(whole[: whole.index(b"\n") + 1])
+    found = sums.damaged(folder, sums.covered(folder))
+    assert found == {"inner/deep/b c.bin": "is not listed"}
+
+
+def test_files_that_cannot_be_read_are_named(folder, monkeypatch):
+    (folder / "a.txt").unlink()
+    (folder / "a.txt").mkdir()
+
+    def failing(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    assert sums.damaged(folder) == {"a.txt": "is missing"}
+    monkeypatch.setattr(sums, "sha256_file", failing)
+    said = "cannot be read (Input/output error)"
+    assert set(sums.damaged(folder).values()) == {said}
+    with pytest.raises(InputError, match=r"deep/b c\.bin: cannot be read"):
+        sums.seal(folder)
+    (folder / sums.NAME).unlink()
+    (folder / sums.NAME).mkdir()
+    assert sums.damaged(folder) == {sums.NAME: "cannot be read (Is a directory)"}
 
 
 def test_only_some(folder):
@@ -79,7 +110,29 @@ def test_a_damaged_file_goes_and_a_whole_one_stays(folder):
     assert sums.whole(folder / "own" / "y")
 
 
-def test_names_that_no_line_can_hold(tmp_path):
-    (tmp_path / "a\nb").write_text("x")
+ODD = [
+    " leading",
+    "trailing ",
+    "tab\there",
+    "vertical\x0btab",
+    "line\u2028sep",
+    "ü",
+    "*",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_that_a_line_can_hold(name, tmp_path):
+    (tmp_path / name).write_text("x")
+    sums.seal(tmp_path)
+    assert sums.damaged(tmp_path, [name]) == {}
+    (tmp_path / name).write_text("y")
+    assert list(sums.damaged(tmp_path)) == [name]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\\b", "a\udcff"])
+def test_names_that_no_line_can_hold(name, tmp_path):
+    (tmp_path / name).write_text("x")
     with pytest.raises(InputError, match="without line breaks"):
         sums.seal(tmp_path)
+    assert not sums.sealed(tmp_path)

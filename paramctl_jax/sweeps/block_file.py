@@ -37,10 +37,12 @@ def write_block(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
       array([0, 1, 2])
     """
     stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
-    body = bytearray(stream.getvalue())
-    body[-2:] = _COMMENT.to_bytes(2, "little")  # the length of the comment to come
-    return atomic_write(path, bytes(body) + sha256_bytes(bytes(body)).encode())
+    plain = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
+    np.savez(stream, allow_pickle=False, **plain)  # pyright: ignore[reportArgumentType]
+    stream.seek(-2, io.SEEK_END)
+    stream.write(_COMMENT.to_bytes(2, "little"))  # the length of the comment to come
+    stream.write(sha256_bytes(stream.getvalue()).encode())
+    return atomic_write(path, stream.getvalue())
 
 
 def read_block(path: Path) -> dict[str, np.ndarray]:

@@ -1,21 +1,29 @@
 """The state of a block under way, through Orbax, with digests of our own.
 
-Orbax commits a checkpoint whole, and restores some flipped bits silently (11 of 60 were
-measured); every file of a checkpoint is therefore listed in its ``SHA256SUMS``, and one
-that differs is never restored. A checkpoint is written beside the last one, which goes
-only after the new one has its name.
+    FOLDER/000007/           the last checkpoint: state/ or state.npz, and SHA256SUMS
+    FOLDER/.000008.xxxx/     one that is being written, or that a kill left
 
-In a program of several processes Orbax (0.12.8) writes numpy arrays on process 0 alone;
-there, each process writes its state as a block's file is written. Either kind is read
-anywhere.
+A checkpoint is written under a hidden name, sealed, and renamed; the one before goes
+only then, so that a kill at any point leaves one of them whole. Orbax restores some
+flipped bits silently (11 of 60 were measured): a checkpoint with a file that differs
+from ``SHA256SUMS``, or that it does not list, is never restored.
+
+Where a program has several processes, each of them works at a block of its own. There
+Orbax (0.12.8) leaves out numpy arrays on all processes but the first, and raises no
+error: each process writes its state as a block's file is written. Either kind is read
+anywhere, with no other process waited for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+import re
 import shutil
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +36,10 @@ from paramctl_jax.sweeps.block_file import read_block, write_block
 from paramctl_jax.types import InputError
 
 STATE = "state"
-_SIDE_BY_SIDE = ("a", "b")
+_SHAPE, _TYPE = "__shape", "__type"  # in place of an array without elements
+_KINDS = "biuf"
+_FULL = re.compile("RESOURCE_EXHAUSTED|No space left|Disk quota")
+_FROM_DISK = re.compile("[A-Z]+(_[A-Z]+)*: ")  # how tensorstore's errors begin
 
 
 def save_checkpoint(folder: Path, tree: Mapping[str, Any]) -> Path:
@@ -36,7 +47,7 @@ def save_checkpoint(folder: Path, tree: Mapping[str, Any]) -> Path:
 
     Args:
       folder: of this checkpoint alone; made where it is missing.
-      tree: numpy arrays of numbers.
+      tree: numpy arrays of numbers and truth values; names without slashes.
 
     Returns:
       The folder.
@@ -52,26 +63,28 @@ def save_checkpoint(folder: Path, tree: Mapping[str, Any]) -> Path:
       >>> load_checkpoint(folder)["step"]
       array([0, 1])
     """
-    folder = folder.absolute()
-    last = _whole(folder)
-    name = next(n for n in _SIDE_BY_SIDE if last is None or n != last.name)
-    new = folder / name
+    folder, flat = folder.absolute(), dict(_flat(tree))
+    new = None
     try:
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        _write(new, _written(tree))
-        sums.seal(new)  # from here on it is the last one
-        if last is not None:
-            shutil.rmtree(last)
-    except (OSError, ValueError, InputError) as error:
-        shutil.rmtree(new, ignore_errors=True)
-        reason = " ".join(str(error).split())
-        if "RESOURCE_EXHAUSTED" in reason or "No space" in reason:
-            reason = "No space left on device"
+        folder.mkdir(parents=True, exist_ok=True)
+        number = max((int(path.name) for path in _finished(folder)), default=0) + 1
+        new = Path(tempfile.mkdtemp(prefix=f".{number:06d}.", dir=folder))
+        new.chmod(0o755)
+        _write(new, flat)
+        sums.seal(new)
+        last = new.rename(folder / f"{number:06d}")
+        _flush(folder)
+    except (OSError, ValueError) as error:
+        if new is not None:
+            shutil.rmtree(new, ignore_errors=True)
+        reason = _reason(error)
+        if reason is None:
+            raise
         raise InputError(
-            f"{folder}: the state cannot be saved ({reason[:300]}); make room and run "
-            "the same command again"
+            f"{folder}: the state cannot be saved ({reason}); make room and run the "
+            "same command again"
         ) from error
+    _remove(path for path in folder.glob("*") if path != last)
     return folder
 
 
@@ -82,13 +95,18 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
       None where there is none. A damaged one is removed, with a warning.
     """
     folder = folder.absolute()
-    for path in _all(folder):
-        if sums.damaged(path):
-            continue
-        return _read(_restored(path))
-    if any(folder.glob("*")):
+    said = []
+    for path in _finished(folder):
+        faults = _faults(path)
+        try:
+            if not faults:
+                return _read(path)
+        except (InputError, KeyError, OSError, TypeError, ValueError) as error:
+            faults = [f"{path.name} cannot be restored ({error!r:.300})"]
+        said += faults[:1]
+    if said:
         warnings.warn(
-            f"{folder}: a damaged or unfinished checkpoint; the block is begun anew",
+            f"{folder}: a damaged checkpoint ({said[0]}); the block is begun anew",
             stacklevel=2,
         )
         remove_checkpoint(folder)
@@ -97,97 +115,130 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 def remove_checkpoint(folder: Path) -> None:
     """Removes it; nothing where there is none."""
+    _remove(_finished(folder))
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def fault(folder: Path) -> str | None:
-    """What is wrong with a checkpoint; None where one whole state is there."""
-    if any(not sums.damaged(path) for path in _all(folder)):
+    """What is wrong with a checkpoint.
+
+    Returns:
+      None where there is none, or where one of them is whole: it is the one restored.
+    """
+    paths = _finished(folder)
+    said = [_faults(path) for path in paths]
+    if not paths or not all(said):
         return None
-    found = [
-        f"{path.name}/{name} {said}"
-        for path in _all(folder)
-        for name, said in sums.damaged(path).items()
-    ]
-    return "; ".join(found) or "is unfinished"
+    if _finished(folder) != paths:  # another one took its place meanwhile
+        return fault(folder)
+    return "; ".join(itertools.chain(*said))
 
 
-def _write(path: Path, tree: Mapping[str, Any]) -> None:
+def _finished(folder: Path) -> list[Path]:
+    """Those that have their name, whole or damaged; the last one first."""
+    found = [p for p in folder.glob("[0-9]*") if p.name.isdecimal() and p.is_dir()]
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+
+def _faults(path: Path) -> list[str]:
+    try:
+        found = sums.damaged(path, sums.covered(path))
+    except OSError as error:  # removed meanwhile, or a disk that fails
+        found = {STATE: f"cannot be read ({error.strerror})"}
+    return [f"{path.name}/{name} {said}" for name, said in found.items()]
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     if jax.process_count() > 1:
-        write_block(path / f"{STATE}.npz", dict(_flat(tree)))
+        write_block(path / f"{STATE}.npz", arrays)
         return
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(path / STATE, tree)
+    leaves = {name: _leaf(array) for name, array in arrays.items()}
+    with _checkpointer() as checkpointer:
+        checkpointer.save(path / STATE, _nested(leaves))
 
 
-def _restored(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     if (path / f"{STATE}.npz").exists():
         return _nested(read_block(path / f"{STATE}.npz"))
-    with ocp.PyTreeCheckpointer() as checkpointer, _quiet():
-        item = checkpointer.metadata(path / STATE)
-        item = getattr(item, "item_metadata", item)
-        item = getattr(item, "tree", item)
-        as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), item)
-        args = ocp.args.PyTreeRestore(restore_args=as_arrays)
-        return checkpointer.restore(path / STATE, args=args)
+    with _checkpointer() as checkpointer:
+        return _decoded(checkpointer.restore(path / STATE))
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Of this process alone: without these options Orbax waits for all the others."""
+    mine = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=mine, active_processes={mine}, barrier_sync_key_prefix=f"p{mine}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone, use_ocdbt=True)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Paths and arrays; a path that ends with a slash is a mapping."""
+    if prefix:
+        yield prefix, np.zeros(0, bool)
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", value
+            continue
+        array = np.asarray(value)
+        if array.dtype.kind not in _KINDS:
+            raise TypeError(f"{prefix}{name}: expected numbers, found {array.dtype}")
+        yield f"{prefix}{name}", array
 
 
-def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for path, value in arrays.items():
+    for path, value in leaves.items():
         *folders, name = path.split("/")
         inner = tree
         for folder in folders:
             inner = inner.setdefault(folder, {})
-        inner[name] = value
+        if name:
+            inner[name] = value
     return tree
 
 
-def _all(folder: Path) -> list[Path]:
-    """Checkpoints that were finished, whether whole or damaged."""
-    return [folder / name for name in _SIDE_BY_SIDE if sums.sealed(folder / name)]
+def _leaf(array: np.ndarray) -> Any:
+    """As Orbax takes it: an array without elements as its shape and type."""
+    if array.size:
+        return array
+    return {_SHAPE: np.asarray(array.shape), _TYPE: np.zeros(1, array.dtype)}
 
 
-def _whole(folder: Path) -> Path | None:
-    return next((path for path in _all(folder) if not sums.damaged(path)), None)
-
-
-def _written(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """As Orbax takes it: empty arrays and truth values get another form."""
+def _decoded(tree: Mapping[str, Any]) -> Any:
+    if _SHAPE in tree:
+        return np.zeros(tuple(tree[_SHAPE]), tree[_TYPE].dtype)
     return {
-        name: _written(value) if isinstance(value, Mapping) else _encoded(value)
+        name: _decoded(value) if isinstance(value, Mapping) else np.asarray(value)
         for name, value in tree.items()
     }
 
 
-def _encoded(value: Any) -> dict[str, np.ndarray]:
-    """Bytes, shape and type: any array is one that Orbax can hold."""
-    array = np.ascontiguousarray(value)
-    kind = np.frombuffer(array.dtype.str.encode().ljust(8), np.uint8)
-    shape = np.asarray([np.ndim(value), *np.shape(value)], np.int64)
-    data = np.frombuffer(array.tobytes() + b"\0", np.uint8)
-    return {"__data": data, "__kind": kind, "__shape": shape}
+def _remove(paths: Iterable[Path]) -> None:
+    """A finished one loses its name first: a kill leaves no half of it."""
+    for path in list(paths):
+        with contextlib.suppress(OSError):
+            if not path.name.startswith("."):
+                path = path.rename(tempfile.mkdtemp(prefix=".old.", dir=path.parent))
+            shutil.rmtree(path)
 
 
-def _read(tree: Mapping[str, Any]) -> Any:
-    if "__data" in tree:
-        shape = tuple(np.asarray(tree["__shape"])[1:].tolist())
-        kind = np.dtype(np.asarray(tree["__kind"]).tobytes().decode().strip())
-        data = np.asarray(tree["__data"]).tobytes()[:-1]
-        return np.frombuffer(data, kind).reshape(shape).copy()
-    return {name: _read(value) for name, value in tree.items()}
+def _flush(folder: Path) -> None:
+    """Puts a rename on disk, where the file system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _reason(error: Exception) -> str | None:
+    """Of a disk's error, in words; None where it is another one."""
+    reason = " ".join(str(error).split())
+    if _FULL.search(reason):
+        return "No space left on device"
+    known = isinstance(error, OSError | InputError) or _FROM_DISK.match(reason)
+    return reason[:300] if known else None

@@ -4,14 +4,17 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 import pytest
 
+from paramctl_jax import sums
 from paramctl_jax.sweeps import checkpoints
 from paramctl_jax.sweeps.checkpoints import fault, load_checkpoint, save_checkpoint
 from paramctl_jax.types import InputError
@@ -25,16 +28,26 @@ def tree(value=0):
         "bytes": rng.integers(0, 256, 700, dtype=np.uint8),
         "flags": np.asarray([True, False]),
         "count": np.asarray(value, np.int64),
-        "inner": {"000": np.zeros((0, 3), np.float32), "001": np.asarray(True)},
+        "key": np.asarray([0, 2**32 - 1], np.uint32),
+        "small": np.arange(-3, 3, dtype=np.int32).reshape(2, 3).T,
+        "zeros": np.asarray([0.0, -0.0], np.float32),
+        "nothing": {},
+        "inner": {
+            "000": np.zeros((0, 3), np.float32),
+            "001": np.asarray(True),
+            "002": np.zeros((2, 0), bool),
+            "deep": {"0": np.zeros(0, np.int64)},
+        },
     }
 
 
 def assert_same(found, expected):
     assert found.keys() == expected.keys()
     for name, values in expected.items():
-        if isinstance(values, dict):
+        if isinstance(values, Mapping):
             assert_same(found[name], values)
         else:
+            assert isinstance(found[name], np.ndarray)
             assert found[name].dtype == values.dtype
             assert found[name].shape == values.shape
             assert found[name].tobytes() == values.tobytes()
@@ -63,7 +76,7 @@ def test_the_new_one_replaces_the_old_one(folder):
 
 def test_none_there(tmp_path):
     assert load_checkpoint(tmp_path / "none") is None
-    assert fault(tmp_path) == "is unfinished"
+    assert fault(tmp_path / "none") is None
 
 
 def test_flipped_bits_are_all_detected(folder):
@@ -78,12 +91,40 @@ def test_flipped_bits_are_all_detected(folder):
             bit = draws.randrange(8 * len(data))
             data[bit // 8] ^= 1 << bit % 8
             path.write_bytes(data)
-            assert fault(folder) is not None, (path.name, bit)
+            said = fault(folder)
+            assert said is not None, (path.name, bit)
+            assert path.name in said or path.name == "SHA256SUMS", (path.name, bit)
         path.write_bytes(whole)
     assert fault(folder) is None
 
 
-@pytest.mark.parametrize("how", ["flip", "remove", "empty"])
+def test_every_truncation_of_the_digests_is_detected(folder):
+    """A list that is cut between two lines vouches for nothing that it lost."""
+    (path,) = folder.glob("*/SHA256SUMS")
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert fault(folder) is not None, length
+
+
+def test_a_file_too_many_is_detected(folder):
+    (folder / "000001" / "state" / "d" / "more").write_bytes(b"")
+    assert fault(folder) == "000001/state/d/more is not listed"
+
+
+def test_what_orbax_cannot_read_is_begun_anew(folder, monkeypatch):
+    """Its digests are right: another version wrote it, say."""
+
+    def failing(_):
+        raise KeyError("item_metadata")
+
+    monkeypatch.setattr(checkpoints, "_read", failing)
+    with pytest.warns(UserWarning, match="000001 cannot be restored"):
+        assert load_checkpoint(folder) is None
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("how", ["flip", "remove", "empty", "digests"])
 def test_a_damaged_one_is_begun_anew(how, folder):
     path = max(files(folder), key=lambda path: path.stat().st_size)
     if how == "flip":
@@ -92,23 +133,82 @@ def test_a_damaged_one_is_begun_anew(how, folder):
         path.write_bytes(data)
     elif how == "remove":
         path.unlink()
-    else:
+    elif how == "empty":
         path.write_bytes(b"")
-    with pytest.warns(UserWarning, match="damaged or unfinished checkpoint"):
+    else:
+        (folder / "000001" / "SHA256SUMS").unlink()
+    with pytest.warns(UserWarning, match="a damaged checkpoint .000001/.*begun anew"):
         assert load_checkpoint(folder) is None
     assert not folder.exists()
 
 
-def test_an_unfinished_one_beside_a_whole_one(folder):
-    """What a kill between writing and sealing leaves."""
-    (old,) = folder.iterdir()
-    new = folder / ("b" if old.name == "a" else "a")
-    shutil.copytree(old, new)
-    (new / "SHA256SUMS").unlink()
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_kill_while_writing_leaves(folder):
+    hidden = folder / ".000002.x" / "state.orbax-checkpoint-tmp"
+    hidden.mkdir(parents=True)
+    (hidden / "_METADATA").write_bytes(b"half of i")
     assert fault(folder) is None
     assert_same(load_checkpoint(folder), tree())
     save_checkpoint(folder, tree(5))
     assert_same(load_checkpoint(folder), tree(5))
+    assert names(folder) == ["000002"]
+
+
+def test_what_a_kill_while_writing_the_first_one_leaves(folder):
+    (folder / "000001").rename(folder / ".000001.x")
+    assert fault(folder) is None
+    assert load_checkpoint(folder) is None
+    save_checkpoint(folder, tree(5))
+    assert names(folder) == ["000001"]
+
+
+def test_what_a_kill_before_the_old_one_is_removed_leaves(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_remove", lambda paths: None)
+        save_checkpoint(folder, tree(1))
+    assert names(folder) == ["000001", "000002"]
+    assert_same(load_checkpoint(folder), tree(1))
+    (folder / "000002" / "SHA256SUMS").write_bytes(b"")
+    assert fault(folder) is None
+    assert_same(load_checkpoint(folder), tree(0))
+    save_checkpoint(folder, tree(2))
+    assert names(folder) == ["000003"]
+
+
+def test_what_a_kill_while_removing_leaves(folder, monkeypatch):
+    def killed(path, **options):
+        (path / "SHA256SUMS").unlink()
+        raise OSError("as if killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        save_checkpoint(folder, tree(1))
+    (old, _) = names(folder)
+    assert old.startswith(".old.")
+    assert fault(folder) is None
+    save_checkpoint(folder, tree(2))
+    assert names(folder) == ["000003"]
+
+
+def test_a_number_with_more_digits_is_the_later_one(folder, monkeypatch):
+    (folder / "000001").rename(folder / "999999")
+    monkeypatch.setattr(checkpoints, "_remove", lambda paths: None)
+    save_checkpoint(folder, tree(1))
+    assert names(folder) == ["1000000", "999999"]
+    assert_same(load_checkpoint(folder), tree(1))
+
+
+def test_one_replaced_while_it_is_looked_at_is_no_fault(folder, monkeypatch):
+    def replaced(path, needed):
+        monkeypatch.undo()
+        save_checkpoint(folder, tree(1))
+        return sums.damaged(path, needed)
+
+    monkeypatch.setattr(checkpoints.sums, "damaged", replaced)
+    assert fault(folder) is None
 
 
 CHILD = """
@@ -159,6 +259,9 @@ def test_a_full_disk_leaves_the_last_one(tmp_path):
         with pytest.raises(InputError, match=r"cannot be saved \(No space left"):
             save_checkpoint(folder, {"large": large})
         assert_same(load_checkpoint(folder), tree())
+        save_checkpoint(folder, tree(1))  # what it left makes no trouble
+        assert_same(load_checkpoint(folder), tree(1))
+        assert names(folder) == ["000002"]
     finally:
         subprocess.run(["umount", str(tmp_path)], check=False)
 
@@ -169,6 +272,24 @@ def test_a_place_that_is_a_file(tmp_path):
         save_checkpoint(tmp_path / "m", tree())
 
 
+def test_one_that_fails_leaves_nothing_behind(folder, monkeypatch):
+    def failing(path):
+        raise InputError(f"{path}/SHA256SUMS: cannot be written (Input/output error)")
+
+    monkeypatch.setattr(checkpoints.sums, "seal", failing)
+    with pytest.raises(InputError, match="m-00000: the state cannot be saved"):
+        save_checkpoint(folder, tree(1))
+    assert names(folder) == ["000001"]
+    assert_same(load_checkpoint(folder), tree())
+
+
+def test_a_mistake_in_the_tree_is_not_the_disks(folder):
+    for wrong in (np.asarray([{}], object), np.asarray("text")):
+        with pytest.raises(TypeError, match="expected numbers"):
+            save_checkpoint(folder, {"x": wrong})
+    assert names(folder) == ["000001"]
+
+
 def test_of_one_process_among_several(folder, monkeypatch):
     """Orbax would write nothing on all but the first."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
@@ -176,6 +297,47 @@ def test_of_one_process_among_several(folder, monkeypatch):
     monkeypatch.undo()
     assert_same(load_checkpoint(folder), tree(3))
     assert fault(folder) is None
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import jax
+from paramctl_jax.sweeps.checkpoints import load_checkpoint, save_checkpoint
+from tests.sweeps.test_checkpoints import assert_same, tree
+port, index, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+jax.distributed.initialize(f"127.0.0.1:{port}", 2, index)
+assert jax.process_count() == 2
+if index == 1:  # 0 does nothing of the kind meanwhile
+    assert_same(load_checkpoint(folder / "m-00000"), tree())
+    for value in (1, 2):
+        save_checkpoint(folder / "m-00001", tree(value))
+    assert_same(load_checkpoint(folder / "m-00001"), tree(2))
+    (folder / "done").touch()
+while not (folder / "done").exists():
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.slow
+def test_one_process_of_a_program_waits_for_no_other(folder):
+    """With one that a process alone has written."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, port]
+    both = [
+        subprocess.Popen([*command, str(index), str(folder.parent)])
+        for index in range(2)
+    ]
+    try:
+        assert both[1].wait(120) == 0
+        assert both[0].wait(120) == 0
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+    assert_same(load_checkpoint(folder.parent / "m-00001"), tree(2))
 
 
 def test_removed(folder):
