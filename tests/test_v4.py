@@ -252,13 +252,13 @@ def test_the_whole_command_on_tiny_data(tiny):
     assert averaged["encoding"]["layer1.0 pca"]["all"]["r_normalised"] is None
     stimuli = load_stimuli(tiny / "run/stimuli")
     sweep = averaged["accentuation"]
-    assert len(stimuli) == 2 * 2 * (3 + 1)
-    assert sweep["lanes"] == 12
+    assert len(stimuli) == 2 * 3 * (3 + 1)
+    assert sweep["lanes"] == 18
     assert {stimulus.site for stimulus in stimuli.stimuli} == set(averaged["best"])
     with np.load(tiny / "run/encoding.npz") as saved:
         trained_on = saved["evaluation/train_ids"].tolist()
     assert not set(sweep["seeds"]) & set(trained_on)
-    assert re.search(r"\d+ of 12 within 5 %", done.stdout)
+    assert re.search(r"\d+ of 18 within 5 %", done.stdout)
     again = launch(*arguments, data=str(tiny), variant=":sweep")
     assert again.returncode == 0
     assert again.stdout == done.stdout

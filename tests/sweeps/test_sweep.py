@@ -55,7 +55,7 @@ def test_killed_ten_times(launcher, expected, tmp_path):
     assert tree(workdir) == expected
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_75(number, launcher, expected, tmp_path):
     workdir = launcher.fresh(tmp_path / "run")
     process = launcher.start("accentuate", workdir, TEST_PAUSE=0.05)
