@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from paramctl_jax.sweeps import claims as claims_module
+from paramctl_jax.sweeps import claim_file
 from paramctl_jax.sweeps.claims import Claims, Owner
 from paramctl_jax.sweeps.queue import Queue
 
@@ -81,14 +81,14 @@ def counted() -> Iterator[collections.Counter[str]]:
     for name, function in real.items():
         setattr(os, name, counting(name, function))
     Path.write_text = counting("write", path_open)  # type: ignore[method-assign]
-    claims_module.open = counting("read", open)  # type: ignore[attr-defined]
+    claim_file.open = counting("read", open)  # type: ignore[attr-defined]
     try:
         yield counts
     finally:
         for name, function in real.items():
             setattr(os, name, function)
         Path.write_text = path_open  # type: ignore[method-assign]
-        del claims_module.open  # type: ignore[attr-defined]
+        del claim_file.open  # type: ignore[attr-defined]
 
 
 def one_worker(folder: Path, n_blocks: int) -> None:

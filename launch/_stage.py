@@ -78,7 +78,7 @@ def _define_worker_flags() -> None:
     flags.DEFINE_enum(
         "role",
         "all",
-        ROLES,
+        ROLES[:-1],
         "all: until every block is done, then "
         "collect; work: until no block is free; collect: only collect.",
     )

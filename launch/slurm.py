@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
         # before the run is opened: jobs that wait take its settings as they find them
         if not _AGAIN.value and flags.FLAGS.workdir is not None:
             _sbatch.refuse_queued(Path(flags.FLAGS.workdir))
-    run = _stage.opened(Working(), claim=not _DRY.value)
+    run = _stage.opened(Working(role="submit"), claim=not _DRY.value)
     workdir = run.workdir.resolve()
     if _collected(run):
         print(f"{workdir}: all blocks are done and the stimulus set is collected")

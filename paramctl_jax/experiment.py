@@ -33,7 +33,7 @@ from paramctl_jax.recordings import (
 from paramctl_jax.stimuli import load_stimuli
 from paramctl_jax.subject import Subject, linear_subject
 from paramctl_jax.sweeps.accentuation import plan_sweep
-from paramctl_jax.sweeps.blocks import FOLDER, PLAN
+from paramctl_jax.sweeps.blocks import CLAIMS, FOLDER, PLAN
 from paramctl_jax.sweeps.claims import Claims, Owner
 from paramctl_jax.synthesis import Settings, accentuate
 from paramctl_jax.types import (
@@ -57,7 +57,7 @@ OWN = frozenset(
 """Arguments of the sections' calls that the run itself gives."""
 
 
-ROLES = ("all", "work", "collect")
+ROLES = ("all", "work", "collect", "submit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Working:
 
     Attributes:
       role: ``"all"``: work at free blocks until all are done, then collect;
-        ``"work"``: only until none is free; ``"collect"``: only collect.
+        ``"work"``: only until none is free; ``"collect"``: only collect;
+        ``"submit"``: nothing, others are to.
       index, count: rank among workers that were started together.
       checkpoint_seconds: between two checkpoints of a block under way.
       tensorboard: a folder for TensorBoard's files, or None.
@@ -102,7 +103,7 @@ class Run:
     @cached_property
     def claims(self) -> Claims:
         """Who is at work on which stage and block, this process among them."""
-        return Claims(self.workdir / FOLDER / "claims", Owner.here())
+        return Claims(self.workdir / FOLDER / CLAIMS, Owner.here())
 
     def key(self, *purpose: str) -> PRNGKeyArray:
         """The key of one purpose; all randomness of a run comes from these."""
@@ -236,7 +237,8 @@ def open_run(
             {**config, "inputs": digests, "readouts": run.readouts},
             free=_free_sections(run),
         )
-        launch = history.begin(workdir, overrides)
+        computes = run.working.role != "submit"
+        launch = history.begin(workdir, overrides, computes)
         if note := history.other_machine(workdir, launch):
             warnings.warn(note, stacklevel=2)
     return run

@@ -48,12 +48,15 @@ def end_all(exit_code: int, reason: str = "") -> None:
         _UNDER_WAY.pop().end(exit_code, reason)
 
 
-def begin(workdir: str | Path, overrides: Sequence[str] = ()) -> Launch:
+def begin(
+    workdir: str | Path, overrides: Sequence[str] = (), computes: bool = True
+) -> Launch:
     """Writes that a command has started.
 
     Args:
       workdir: of a run, claimed.
       overrides: of the settings, as they were given on the command line.
+      computes: False where it only hands jobs to others.
 
     Example:
       >>> import tempfile
@@ -65,7 +68,8 @@ def begin(workdir: str | Path, overrides: Sequence[str] = ()) -> Launch:
     start, host, pid = _now(), socket.gethostname().split(".")[0], os.getpid()
     name = f"{start:%Y%m%dT%H%M%S.%f}-{host}-{pid}.json"
     about = {"start": start.isoformat(), "host": host, "pid": pid}
-    content = {**about, "overrides": list(overrides), **provenance()}
+    about |= {"overrides": list(overrides), "computes": computes}
+    content = {**about, **provenance()}
     launch = Launch(Path(workdir) / HISTORY / name, content)
     write_json(launch.path, content)
     _UNDER_WAY.append(launch)
@@ -78,7 +82,7 @@ def launches(workdir: str | Path) -> list[dict[str, Any]]:
     for path in sorted((Path(workdir) / HISTORY).glob("[0-9]*.json")):
         try:
             content = read_json(path)
-        except InputError:
+        except (InputError, RecursionError):
             continue
         if isinstance(content, dict):
             found.append(content)
@@ -94,11 +98,9 @@ def software(workdir: str | Path) -> dict[str, Any]:
 
 def other_machine(workdir: str | Path, launch: Launch) -> str:
     """In words, if earlier launches ran on something that may give other last bits."""
-    for old in launches(workdir):
-        if "slurm" in str(old.get("command", "")).split(" ")[0]:
-            continue  # it submits, and computes nothing
+    for old in [x for x in launches(workdir) if x.get("computes")]:
         there, here = _kind(old), _kind(launch.content)
-        if there != here and "backend" in old:
+        if there != here:
             return (
                 f"{workdir}: begun on {there}, going on with {here}; the last bits of "
                 "the results may differ"

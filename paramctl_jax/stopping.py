@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -109,8 +108,3 @@ def watching(watcher: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         _STATE.watchers.remove(watcher)
-
-
-def in_main_thread() -> bool:
-    """Whether signals can be taken over here."""
-    return threading.current_thread() is threading.main_thread()

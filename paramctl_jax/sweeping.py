@@ -26,10 +26,17 @@ from paramctl_jax.stimuli.table import TABLE, read_csv
 from paramctl_jax.stopping import Stopped
 from paramctl_jax.sweeps import block_file
 from paramctl_jax.sweeps.accentuation import Accentuation, plan_sweep
-from paramctl_jax.sweeps.blocks import FOLDER, PLAN, SweepPlan, read_plan, write_plan
+from paramctl_jax.sweeps.blocks import (
+    BLOCKS,
+    FOLDER,
+    PLAN,
+    SweepPlan,
+    read_plan,
+    write_plan,
+)
 from paramctl_jax.sweeps.collect import Collected, collect
 from paramctl_jax.sweeps.metrics import Metrics
-from paramctl_jax.sweeps.worker import BLOCKS, Worker, block_path
+from paramctl_jax.sweeps.worker import Worker, block_path
 from paramctl_jax.synthesis import Plan, make_plan
 from paramctl_jax.types import EncodingModel, FailedError, ImageSet, InputError
 
@@ -53,9 +60,10 @@ def accentuate(run: Run) -> Path:
     plan = plan_sweep(plans.values(), key, run.config.get("sweep", {}).get("pairs"))
     _check_folder(run)
     write_plan(run.workdir, plan)
-    compute = Accentuation(plans, key, folder)
+    collects = run.working.role == "collect"
+    compute = None if collects else Accentuation(plans, key, folder)
     while True:
-        if run.working.role != "collect":
+        if compute is not None:
             _work(run, plan, compute)
         if run.working.role == "work":
             return folder

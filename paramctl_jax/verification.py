@@ -10,12 +10,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from paramctl_jax import artifacts, sums
 from paramctl_jax.experiment import Run, input_digests, stored_config
 from paramctl_jax.sweeps import block_file, checkpoints
 from paramctl_jax.sweeps.accentuation import stimuli_of
-from paramctl_jax.sweeps.blocks import FOLDER, PLAN, read_plan
-from paramctl_jax.sweeps.worker import BLOCKS, CHECKPOINTS
+from paramctl_jax.sweeps.blocks import BLOCKS, CHECKPOINTS, FOLDER, PLAN, read_plan
 from paramctl_jax.types import InputError
 
 SEALED = ("recordings", "encoding", "stimuli", ".")
@@ -110,17 +111,21 @@ def _of_blocks(workdir: Path) -> Iterator[tuple[str, str | None]]:
     yield name, problem
     sealed = sums.sealed(workdir / "stimuli")
     for path in sorted((folder / BLOCKS).glob("*.npz")):
-        where = path.relative_to(workdir).as_posix()
-        fault = block_file.fault(path)
-        if fault is None and names is not None and path.stem not in names:
-            fault = "is no block of this sweep"
-        yield where, fault
-        if fault is None and not sealed:
-            yield from _of_pngs(workdir, path)
+        where, stray = path.relative_to(workdir).as_posix(), "is no block of this sweep"
+        try:
+            arrays = block_file.read_block(path)
+        except InputError as error:
+            yield where, str(error).removeprefix(f"{path}: ")
+            continue
+        yield where, stray if names is not None and path.stem not in names else None
+        if not sealed:
+            yield from _of_pngs(workdir, path, arrays)
 
 
-def _of_pngs(workdir: Path, block: Path) -> Iterator[tuple[str, str | None]]:
-    for row in stimuli_of(block_file.read_block(block), str(block)):
+def _of_pngs(
+    workdir: Path, block: Path, arrays: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, str | None]]:
+    for row in stimuli_of(arrays, str(block)):
         path = workdir / "stimuli" / row.filename
         fault = None
         if not path.is_file():

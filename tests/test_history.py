@@ -44,7 +44,10 @@ def test_another_backend_is_said(tmp_path):
     launch = history.begin(tmp_path)
     assert history.other_machine(tmp_path, launch) == ""
     old = {**launch.content, "backend": "gpu"}
-    (tmp_path / "history" / "20200101T0-x-1.json").write_text(json.dumps(old))
+    path = tmp_path / "history" / "20200101T0-x-1.json"
+    path.write_text(json.dumps({**old, "computes": False}))
+    assert history.other_machine(tmp_path, launch) == ""
+    path.write_text(json.dumps(old))
     said = history.other_machine(tmp_path, launch)
     assert "begun on gpu and jax" in said
     assert "going on with cpu" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def identity_of(plan: Plan, key: PRNGKeyArray) -> str:
             "sites": grid.site_ids,
             "seed_ids": grid.seed_ids,
             "settings": repr(plan.engine.settings),
-            "network": repr(plan.engine.reader.network),
+            # without the places of functions in this process's memory
+            "network": re.sub(" at 0x[0-9a-f]+", "", repr(plan.engine.reader.network)),
             "slots": plan.slots,
         }
     )

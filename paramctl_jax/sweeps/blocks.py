@@ -17,6 +17,7 @@ from paramctl_jax.artifacts import config_hash, read_json, to_json, write_json
 from paramctl_jax.types import InputError
 
 FOLDER, PLAN = "sweep", "plan.json"
+BLOCKS, CLAIMS, CHECKPOINTS, FAILURES = "blocks", "claims", "checkpoints", "failures"
 FORMAT = "paramctl_jax sweep 1"
 
 

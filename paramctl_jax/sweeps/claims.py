@@ -17,9 +17,7 @@ same, and one of them finds the claim `lost`. Rightness never rests on claims.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
-import json
 import os
 import threading
 import time
@@ -28,13 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from paramctl_jax.progress import bar
+from paramctl_jax.sweeps.claim_file import (
+    Content,
+    content_of,
+    created,
+    record_of,
+    refused,
+)
 from paramctl_jax.sweeps.owner import Owner, alive
-from paramctl_jax.types import InputError
 
 LEASE, BEAT = 60.0, 10.0
-_FIELDS = dict.fromkeys(("owner", "host", "machine", "born", "slurm"), str)
-_FIELDS |= dict.fromkeys(("pid", "restart"), int)
-Content = tuple[dict[str, Any], int | None]  # record, last touch in the file's clock
 
 
 class Claims:
@@ -134,22 +135,9 @@ class Claims:
         except FileNotFoundError:
             return set()
         except OSError as error:
-            raise _refused(self.folder, error) from error
+            raise refused(self.folder, error) from error
         found = {name.removesuffix(".json") for name in listed}
         return {name for name in found if not name.startswith(".")}
-
-    def others(self) -> dict[str, dict[str, Any]]:
-        """The claims of other processes that can be read, by name.
-
-        Each has ``seconds``, too: how long this process has seen no touch of it.
-        """
-        found = {}
-        with self._lock:
-            for name in sorted(self.names() - self.held):
-                record, touched = self._read(name)
-                if record:
-                    found[name] = {**record, "seconds": self._idle(name, touched)}
-        return found
 
     def __enter__(self) -> Claims:
         if self._depth == 0:
@@ -218,8 +206,7 @@ class Claims:
 
     def _link(self, name: str) -> bool:
         """Makes the claim if there is none of its name."""
-        record = {**dataclasses.asdict(self.owner), "owner": self.owner.id}
-        content = json.dumps(record)
+        content = record_of(self.owner)
         temporary = self.folder / f".{name}.{self.owner.id}"
         try:
             try:
@@ -232,10 +219,10 @@ class Claims:
             except FileExistsError:
                 return False
             except OSError:  # a file system without hard links
-                return _created(self.path(name), content)
+                return created(self.path(name), content)
             return True
         except OSError as error:
-            raise _refused(self.path(name), error) from error
+            raise refused(self.path(name), error) from error
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -247,9 +234,9 @@ class Claims:
             os.rename(self._file(name), aside)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise _refused(self.path(name), error) from error
+                raise refused(self.path(name), error) from error
             return False
-        right = _content(aside) == judged
+        right = content_of(aside) == judged
         if not right:  # another process has broken it first, and this one is new
             self._put_back(aside, name)
         with contextlib.suppress(OSError):
@@ -263,7 +250,7 @@ class Claims:
             return  # a third one was quicker still: the owner will find it lost
         except OSError:
             with contextlib.suppress(OSError):
-                _created(self.path(name), aside.read_text())
+                created(self.path(name), aside.read_text())
 
     def _stale(self, name: str, record: dict[str, Any], touched: int | None) -> bool:
         """Whether a claim may be broken; what is seen of it is noted."""
@@ -283,47 +270,7 @@ class Claims:
         return self._clock() - since
 
     def _read(self, name: str) -> Content:
-        return _content(self._file(name))
+        return content_of(self._file(name))
 
     def _owner_of(self, name: str) -> str:
         return self._read(name)[0].get("owner", "")
-
-
-def _content(path: str | Path) -> Content:
-    """Record and last touch; no record where it cannot be read, no touch if absent.
-
-    The file is opened before its times are asked for: NFS gives old ones otherwise.
-    """
-    touched = 0
-    try:
-        with open(path, "rb") as stream:
-            touched = os.fstat(stream.fileno()).st_mtime_ns
-            record = json.loads(stream.read())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}, None
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError):  # others may see it being touched
-            touched = touched or os.stat(path).st_mtime_ns
-        return {}, touched
-    sound = isinstance(record, dict) and all(
-        isinstance(record.get(field), kind) for field, kind in _FIELDS.items()
-    )
-    return (record if sound else {}), touched
-
-
-def _created(path: Path, text: str) -> bool:
-    """Makes a file if there is none; a reader may see it half written."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except FileExistsError:
-        return False
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-    return True
-
-
-def _refused(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{path}: cannot be written ({error.strerror or error}); what is done is kept; "
-        "make room, or give the right to write, and run the same command again"
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from paramctl_jax.progress import duration
@@ -34,8 +34,7 @@ class Counts:
         return self.done + self.working + self.failed + self.missing
 
     def __add__(self, other: Counts) -> Counts:
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return Counts(*(a + b for a, b in pairs))
+        return Counts(*_sums(self, other))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +47,12 @@ class Outcome:
     unknown: int = 0
 
     def __add__(self, other: Outcome) -> Outcome:
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return Outcome(*(a + b for a, b in pairs))
+        return Outcome(*_sums(self, other))
+
+
+def _sums(one: Counts | Outcome, other: Counts | Outcome) -> Iterator[int]:
+    pairs = zip(dataclasses.astuple(one), dataclasses.astuple(other), strict=True)
+    return (a + b for a, b in pairs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +116,6 @@ class Status:
       eta: seconds until every block is done at that rate, or None.
       last_exit: exit code of the last launch that ended, or None.
       next_command: to go on with; ``""`` where nothing is left.
-      notes: what could not be read.
     """
 
     workdir: str
@@ -127,7 +129,6 @@ class Status:
     eta: float | None = None
     last_exit: int | None = None
     next_command: str = ""
-    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> ModelStatus:
@@ -143,7 +144,6 @@ class Status:
         if self.models:
             parts.append(_model_lines(self) + _pace(self))
         parts += [_worker_lines(self.workers), _failure_lines(self.failures)]
-        parts.append([f"note: {note}" for note in self.notes])
         parts.append([f"next: {self.next_command}"] if self.next_command else [])
         return "\n\n".join("\n".join(part) for part in parts if part)
 

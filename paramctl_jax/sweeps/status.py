@@ -6,15 +6,22 @@ whole: workers write while this reads, and some have died while they wrote.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from paramctl_jax.history import launches
 from paramctl_jax.sweeps import lenient
+from paramctl_jax.sweeps.blocks import (
+    BLOCKS,
+    CLAIMS,
+    FAILURES,
+    FOLDER,
+    PLAN,
+    read_plan,
+)
+from paramctl_jax.sweeps.claims import LEASE
 from paramctl_jax.sweeps.standing import (
     Counts,
     Failure,
@@ -26,7 +33,6 @@ from paramctl_jax.sweeps.standing import (
 from paramctl_jax.sweeps.worker_logs import WorkerLogs
 from paramctl_jax.types import InputError
 
-SILENT = 300.0  # seconds after which a claim that does not move is nobody's
 _STATES = ("done", "working", "failed", "missing")
 _COLLECT = "accentuate --role=collect"
 
@@ -59,15 +65,14 @@ class _Look:
 
     def __init__(self, workdir: Path, logs: WorkerLogs | None, now: float):
         self.workdir, self.now = workdir, now
-        self.sweep = workdir / "sweep"
-        self.notes: list[str] = []
+        self.sweep = workdir / FOLDER
         self.logs = WorkerLogs(self.sweep) if logs is None else logs
         self.logs.read()
         self.workers = self._workers()  # before the blocks: a block may get done
         self.working = {w.claim: w.owner for w in self.workers if not w.silent}
         self.plan = self._plan()
         self.outcomes = self.logs.outcomes()
-        self.blocks = lenient.names(self.sweep / "blocks", ".npz")
+        self.blocks = lenient.names(self.sweep / BLOCKS, ".npz")
         self.failures = self._failures()
 
     def status(self) -> Status:
@@ -76,8 +81,7 @@ class _Look:
         left = sum(model.lanes.total - model.lanes.done for model in models)
         rate = self.logs.rate(self.now) if left else None
         stage, following, finished = self._stage(models, collected)
-        launches = self._launches()
-        codes = [launch.get("exit_code") for launch in launches]
+        codes = [launch.get("exit_code") for launch in launches(self.workdir)]
         ended = [int(code) for code in codes if lenient.is_number(code)]
         return Status(
             workdir=str(self.workdir),
@@ -90,31 +94,22 @@ class _Look:
             rate=rate,
             eta=self._eta(models, rate),
             last_exit=ended[-1] if ended else None,
-            next_command=self._command(following, launches),
-            notes=tuple(self.notes),
+            next_command=self._command(following),
         )
 
     def _plan(self) -> dict[str, dict[str, int]] | None:
         """Lanes of every block of every model; None before the sweep is planned."""
-        path = self.sweep / "plan.json"
-        content: Any = lenient.read(path)
-        if content is None and not path.exists():
+        if not (self.sweep / PLAN).exists():
             return None
-        try:
-            models: Mapping[str, Any] = lenient.mapping(content)["models"]
-            return {
-                model: {block["name"]: int(block["lanes"]) for block in entry["blocks"]}
-                for model, entry in models.items()
-            }
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: expected the plan of a sweep, found something else; see "
-                f"python -m launch.verify --workdir={self.workdir}"
-            ) from error
+        shares = read_plan(self.workdir).models
+        return {
+            model: {block.name: block.lanes for block in share.blocks}
+            for model, share in shares.items()
+        }
 
     def _workers(self) -> tuple[WorkerStatus, ...]:
         found = []
-        for path in sorted((self.sweep / "claims").glob("[!.]*.json")):
+        for path in sorted((self.sweep / CLAIMS).glob("[!.]*.json")):
             try:
                 age = max(0.0, self.now - path.stat().st_mtime)
             except OSError:
@@ -122,12 +117,12 @@ class _Look:
             claim = lenient.mapping(lenient.read(path))
             owner = lenient.text(claim, "owner", "id") or "?"
             host = lenient.text(claim, "host") or "?"
-            found.append(WorkerStatus(owner, host, path.stem, age, age > SILENT))
+            found.append(WorkerStatus(owner, host, path.stem, age, age > LEASE))
         return tuple(sorted(found, key=lambda worker: (worker.age, worker.claim)))
 
     def _failures(self) -> tuple[Failure, ...]:
         found = []
-        for path in sorted((self.sweep / "failures").glob("[!.]*.json")):
+        for path in sorted((self.sweep / FAILURES).glob("[!.]*.json")):
             if path.stem not in self.blocks:
                 said = lenient.mapping(lenient.read(path))
                 message = lenient.text(said, "message") or "no readable message"
@@ -208,42 +203,12 @@ class _Look:
         given = lenient.text(lenient.mapping(config.get("recordings")), "day1")
         return Path(given or self.workdir / "recordings" / "day1.npz").exists()
 
-    def _launches(self) -> list[Mapping[str, Any]]:
-        """What is known of the launches, the oldest first."""
-        run = lenient.read(self.workdir / "run.json")
-        if run is None:
-            self.notes.append("run.json: not readable")
-        old = lenient.mapping(run).get("history")
-        files = sorted((self.workdir / "history").glob("[!.]*.json"))
-        entries = [*(old if isinstance(old, list) else []), *map(lenient.read, files)]
-        return [entry for entry in entries if isinstance(entry, Mapping)]
-
-    def _command(self, stage: str, launches: list[Mapping[str, Any]]) -> str:
-        """The launch that goes on, with the config and the overrides of the last."""
+    def _command(self, stage: str) -> str:
+        """The launch that goes on; its settings are in the directory."""
         where = f"--workdir={shlex.quote(str(self.workdir))}"
         if not stage:
             return ""
         if self.working:
             return f"python -m launch.status {where} --watch"
         stage, *role = stage.split()
-        given: list[str] = []
-        for launch in launches:
-            command = lenient.text(launch, "command") or lenient.text(
-                lenient.mapping(launch.get("provenance")), "command"
-            )
-            given = list(_config_flags(command)) or given
-        config = " ".join(given) or "--config=CONFIG"
-        return " ".join([f"python -m launch.{stage}", config, where, *role])
-
-
-def _config_flags(command: str) -> Iterator[str]:
-    """The ``--config`` flags of a command line, written as one would type them."""
-    words = command.split()
-    with contextlib.suppress(ValueError):  # an apostrophe
-        if shlex.join(shlex.split(command)) == command:  # quoted for a shell
-            words = shlex.split(command)
-    for word, following in itertools.pairwise([*words, ""]):
-        if word.startswith(("--config=", "--config.")):
-            yield shlex.quote(word)
-        elif word == "--config":
-            yield shlex.quote(f"--config={following}")
+        return " ".join([f"python -m launch.{stage}", where, *role])

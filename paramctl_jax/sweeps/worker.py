@@ -23,16 +23,22 @@ import numpy as np
 from paramctl_jax import stopping
 from paramctl_jax.artifacts import write_json
 from paramctl_jax.progress import bar
-from paramctl_jax.sweeps import checkpoints
+from paramctl_jax.sweeps import checkpoints, lenient
 from paramctl_jax.sweeps.block_file import write_block
-from paramctl_jax.sweeps.blocks import FOLDER, Block, SweepPlan
+from paramctl_jax.sweeps.blocks import (
+    BLOCKS,
+    CHECKPOINTS,
+    FAILURES,
+    FOLDER,
+    Block,
+    SweepPlan,
+)
 from paramctl_jax.sweeps.claims import Claims
 from paramctl_jax.sweeps.metrics import Metrics
 from paramctl_jax.sweeps.queue import Queue
 from paramctl_jax.synthesis.snapshot import Keeper
 from paramctl_jax.types import InputError
 
-BLOCKS, CLAIMS, CHECKPOINTS, FAILURES = "blocks", "claims", "checkpoints", "failures"
 ENDS = ("hit", "unreached", "nonfinite")
 _LONGEST_PAUSE = 15.0  # seconds between two looks at blocks in the hands of others
 Arrays = Mapping[str, np.ndarray]
@@ -41,13 +47,16 @@ Compute = Callable[[Block, Keeper, Callable[[int, int], None]], Arrays]
 
 def finished(workdir: Path) -> set[str]:
     """Names of the blocks that have their file."""
-    paths = (workdir / FOLDER / BLOCKS).glob("*.npz")
-    return {path.stem for path in paths if not path.name.startswith(".")}
+    return lenient.names(workdir / FOLDER / BLOCKS, ".npz")
 
 
 def block_path(workdir: Path, name: str) -> Path:
     """Of a finished block."""
     return workdir / FOLDER / BLOCKS / f"{name}.npz"
+
+
+class TakenOverError(Exception):
+    """Another worker has broken this one's claim; it does the block now."""
 
 
 class BlockKeeper:
@@ -57,10 +66,13 @@ class BlockKeeper:
       folder: of this block's checkpoint.
       identity: of its model's share; a checkpoint of another one is not gone on with.
       seconds: between two checkpoints.
+      lost: whether another worker has taken the block over.
     """
 
-    def __init__(self, folder: Path, identity: str, seconds: float):
-        self.folder, self.seconds = folder, seconds
+    def __init__(
+        self, folder: Path, identity: str, seconds: float, lost: Callable[[], bool]
+    ):
+        self.folder, self.seconds, self._lost = folder, seconds, lost
         self._identity = np.frombuffer(identity.encode(), np.uint8)
         self._last = time.monotonic()
 
@@ -73,14 +85,18 @@ class BlockKeeper:
 
     def due(self) -> bool:
         """Whether one is wanted now."""
-        return stopping.asked() or time.monotonic() - self._last >= self.seconds
+        over = time.monotonic() - self._last >= self.seconds
+        return over or stopping.asked() or self._lost()
 
     def save(self, snapshot: Mapping[str, Any]) -> None:
         """Saves; ends the work where the program is to stop.
 
         Raises:
           Stopped: once it is saved.
+          TakenOverError: nothing is saved; two workers would be in each other's way.
         """
+        if self._lost():
+            raise TakenOverError
         tree = {**snapshot, "identity": self._identity}
         checkpoints.save_checkpoint(self.folder, tree)
         self._last = time.monotonic()
@@ -187,6 +203,8 @@ class Worker:
         shown.set_description(f"{block.name}: lanes")
         try:
             self._finish(block, shown)
+        except TakenOverError:
+            self._catch_up(shown)
         except (InputError, stopping.Stopped, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - other blocks may well succeed
@@ -199,7 +217,12 @@ class Worker:
     def _finish(self, block: Block, shown: Any) -> None:
         folder = self.workdir / FOLDER / CHECKPOINTS / block.name
         identity = self.plan.models[block.model].identity
-        keeper = BlockKeeper(folder, identity, self.checkpoint_seconds)
+        keeper = BlockKeeper(
+            folder,
+            identity,
+            self.checkpoint_seconds,
+            lost=lambda: block.name in self.claims.lost,
+        )
         began, told, hit = time.monotonic(), 0, 0
 
         def count(lanes: int, hits: int) -> None:

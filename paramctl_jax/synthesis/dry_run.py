@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from paramctl_jax import images, lanes
+from paramctl_jax.progress import duration
 from paramctl_jax.synthesis import engine, tables
 from paramctl_jax.synthesis.budget import (
     Memory,
@@ -86,20 +87,13 @@ class Estimate:
             ),
             "disk": f"about {self.disk / 2**20:.0f} MiB of PNGs",
             "time": (
-                f"about {_duration(self.seconds(typical))}, at most "
-                f"{_duration(self.seconds(self.max_steps))}"
+                f"about {duration(self.seconds(typical))}, at most "
+                f"{duration(self.seconds(self.max_steps))}"
             ),
         }
         width = max(map(len, lines))
         body = (f"  {name:<{width}}  {text}" for name, text in lines.items())
         return "\n".join([self.name, *body])
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def estimate(plan: Plan) -> Estimate:

@@ -121,13 +121,15 @@ class _Lanes:
         self.results, self.recorder = results, recorder
         self.start = start
         rest = results.known.size - self.n_lanes
-        work.finished(rest, min(rest, int(self._hits().sum())))
+        work.finished(rest, min(rest, int(self._hits(...).sum())))
 
-    def _hits(self) -> Bool[np.ndarray, "site seed level"]:
-        """The lanes whose image reaches its level so far."""
+    def _hits(self, lanes: Any) -> Bool[np.ndarray, "..."]:
+        """Whether the images of some lanes, by their indices, reach their levels."""
         grid = self.work.plan.grid
-        error = np.abs(self.results.reached - grid.levels[:, None])
-        return error <= grid.tolerance[:, None, None]
+        levels = np.broadcast_to(grid.levels[:, None], grid.shape)
+        tolerance = np.broadcast_to(grid.tolerance[:, None, None], grid.shape)
+        error = np.abs(self.results.reached[lanes] - levels[lanes])
+        return np.asarray(error <= tolerance[lanes])
 
     @property
     def n_lanes(self) -> int:
@@ -143,7 +145,7 @@ class _Lanes:
         """One lane is finished."""
         lane = (int(self.table["site"][row]), int(self.table["seed"][row]), column)
         self.results.put(lane, *found)
-        self.work.finished(1, int(self._hits()[lane]))
+        self.work.finished(1, int(self._hits(lane)))
 
     def collect(self, row: int, state: LaneState, slot: int) -> None:
         """A row of the table has ended; its levels not yet known take its best."""
@@ -170,7 +172,7 @@ class _Lanes:
         self.results.restore(snapshot["results"])
         self.recorder.restore(snapshot["recorder"])
         known = self.results.known
-        self.work.finished(int(known.sum()), int((known & self._hits()).sum()))
+        self.work.finished(int(known.sum()), int(self._hits(known).sum()))
 
     def _steps(self) -> None:
         plan, keeper = self.work.plan, self.work.keeper

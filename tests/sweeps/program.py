@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from paramctl_jax.synthesis import work
+from paramctl_jax.synthesis import plan, work
 from tests.nets import registered
 
 
 def poison():
-    """As the environment asks: a step that takes longer, a lane that is not finite."""
+    """As the environment asks: steps that take longer, a lane that turns undefined."""
     pause = float(os.environ.get("TEST_PAUSE", "0"))
     over = work.Work.over
 
@@ -30,17 +30,20 @@ def poison():
     if pause:
         work.Work.over = slow
     if broken := os.environ.get("TEST_NAN"):
-        levels = work.Work._start
+        expand = plan.Plan.expand
 
-        def start(self):
-            found = levels(self)
-            for site, seed in [broken.split(",")]:
-                if site in self.plan.grid.site_ids and seed in self.plan.grid.seed_ids:
-                    at = self.plan.grid.site_ids.index(site)
-                    found[at, self.plan.grid.seed_ids.index(seed)] = np.nan
-            return found
+        def with_nan(self, lane):
+            """The read-out of one lane's rows is undefined, once it is in its slot."""
+            rows = expand(self, lane)
+            if "start" in lane:  # a path, whose seed was predicted before
+                sites, seeds = self.grid.site_ids, self.grid.seed_ids
+                pairs = zip(lane["site"], lane["seed"], strict=True)
+                at = [f"{sites[i]},{seeds[j]}" == broken for i, j in pairs]
+                nan = np.full_like(rows["weights"], np.nan)
+                rows["weights"] = np.where(np.c_[at], nan, rows["weights"])
+            return rows
 
-        work.Work._start = start
+        plan.Plan.expand = with_nan
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from paramctl_jax.artifacts import sha256_file
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests" / "sweeps" / "tiny_config.py"
-RESULTS = ("stimuli", "encoding", "recordings", "sweep/blocks")
+RESULTS = ("stimuli", "encoding", "recordings", "sweep/blocks", "sweep/plan.json")
 BLOCKS = 8  # 2 models x 2 sites x (3 seeds in 2)
 
 
@@ -76,7 +76,7 @@ def tree(workdir, folders=RESULTS):
     return {
         path.relative_to(workdir).as_posix(): sha256_file(path)
         for folder in folders
-        for path in sorted((workdir / folder).rglob("*"))
+        for path in sorted([workdir / folder, *(workdir / folder).rglob("*")])
         if path.is_file()
     }
 

@@ -14,6 +14,7 @@ from collections import Counter
 import pytest
 
 from paramctl_jax.sweeps import claims as module
+from paramctl_jax.sweeps.claim_file import content_of
 from paramctl_jax.sweeps.claims import Claims, Owner
 from paramctl_jax.sweeps.queue import Queue
 
@@ -197,7 +198,7 @@ def check(world):
     assert world.written.total() > len(world.names)  # some only seemed to be dead
     for path in world.claims.iterdir():  # of those who died after writing
         assert path.stem in world.written
-        owner = module._content(path)[0]["owner"]
+        owner = content_of(path)[0]["owner"]
         assert world.owners.index(owner) not in world.living
     assert not world.living
     # a block costs no listing: there are a few when a worker begins and when it ends
