@@ -12,7 +12,8 @@ from ml_collections import config_flags
 
 from launch import _main
 from paramctl_jax import hosts, stopping, sweeping
-from paramctl_jax.experiment import ROLES, Run, Working, open_run, stored_config
+from paramctl_jax.configuration import stored_config
+from paramctl_jax.experiment import ROLES, Run, Working, open_run
 from paramctl_jax.types import FailedError
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)

@@ -37,6 +37,7 @@ ROOMS = (
     "training",
     "analysis",
     "report",
+    "configuration",
     "experiment",
     "calibration",
     "dry_run",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch import _sbatch, _slurm
-from paramctl_jax.experiment import stored_config
+from paramctl_jax.configuration import stored_config
 from paramctl_jax.sweeps.blocks import Share, SweepPlan, partition, write_plan
 from paramctl_jax.types import InputError
 

@@ -1,0 +1,117 @@
+"""The settings of a run: which call each section is for, and what run.json keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from paramctl_jax import artifacts, scoring
+from paramctl_jax.backbones.entries import model_entry
+from paramctl_jax.encoding import EncodingSettings, fit_encoding, target_levels
+from paramctl_jax.images import load_images
+from paramctl_jax.recordings import choose_sites, responses_from_trials
+from paramctl_jax.sweeps.accentuation import plan_sweep
+from paramctl_jax.synthesis import Settings, accentuate
+from paramctl_jax.types import InputError, unknown
+
+ADDED = ("inputs", "readouts")  # to the settings of a run, by `open_run`
+
+OWN = frozenset(
+    {
+        *("backbone", "features", "images", "key", "levels", "model", "progress"),
+        *("plans", "recordings", "responses", "seeds", "sites", "stimuli"),
+        *("test_ids", "trials"),
+    }
+)
+"""Arguments of the sections' calls that the run itself gives."""
+
+CALLS = {
+    "encoding": fit_encoding,
+    "images": load_images,
+    "sites": choose_sites,
+    "levels": target_levels,
+    "scoring": scoring.control_score,
+    "sweep": plan_sweep,
+    "synthesis": accentuate,
+}
+"""The call whose keyword arguments a section of the settings holds."""
+
+RECORDS = {"encoding": EncodingSettings, "synthesis": Settings}
+"""Further settings of such a call, checked by their own record."""
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Every section must fit its call; said before the first long stage.
+
+    Raises:
+      InputError: naming the section, what was found and what was expected.
+    """
+    trials = config["recordings"].get("trials")
+    if config["subject"] and trials is not None:
+        raise InputError(
+            "config.recordings.trials: the in-silico subject's responses are z-scores "
+            "already; set it to None, or config.subject to None for real recordings"
+        )
+    _check_names("recordings.trials", trials or {}, responses_from_trials)
+    for section, call in CALLS.items():
+        _check_names(section, config.get(section, {}), call)
+    for section, record in RECORDS.items():
+        names = {field.name for field in dataclasses.fields(record)}
+        record(**{k: v for k, v in config[section].items() if k in names})
+    _check_each_once("models", config, lambda entry: model_entry(entry).name)
+    _check_each_once("seeds", config, str)
+
+
+def _check_names(
+    section: str, settings: Mapping[str, Any], call: Callable[..., Any]
+) -> None:
+    """Every setting is an argument of the section's call that the run does not give."""
+    parameters = inspect.signature(call).parameters.values()
+    known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - OWN
+    if section in RECORDS:
+        known |= {field.name for field in dataclasses.fields(RECORDS[section])}
+    for name in settings:
+        if name not in known:
+            raise unknown(name, sorted(known), f"setting in config.{section}")
+
+
+def _check_each_once(
+    section: str, config: Mapping[str, Any], name_of: Callable[[Any], str]
+) -> None:
+    """A sequence of at least one entry, no name twice."""
+    entries = config[section]
+    if not isinstance(entries, list | tuple):
+        raise InputError(f"config.{section}: expected a sequence, found {entries!r}")
+    names = [name_of(entry) for entry in entries]
+    if not names or len(set(names)) < len(names):
+        raise InputError(
+            f"config.{section}: expected at least one name, each once, found {names}"
+        )
+
+
+def stored_config(workdir: str | Path) -> dict[str, Any] | None:
+    """The resolved settings in a run directory; None where there are none.
+
+    A config is a Python file that may have changed since; what a run was made with is
+    in its ``run.json``.
+    """
+    path = Path(workdir) / artifacts.RUN_FILE
+    if not path.exists():
+        return None
+    content = artifacts.read_json(path)
+    if not isinstance(content, Mapping) or not isinstance(
+        content.get("config"), Mapping
+    ):
+        raise InputError(f"{path}: expected a run's settings; give --config")
+    settings = {k: v for k, v in content["config"].items() if k not in ADDED}
+    return _with_tuples(settings)
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has lists where settings have tuples."""
+    if isinstance(value, Mapping):
+        return {name: _with_tuples(entry) for name, entry in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
