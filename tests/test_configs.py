@@ -7,8 +7,8 @@ import pytest
 
 from paramctl_jax.backbones import REGISTRY
 from paramctl_jax.backbones.entries import model_entry
+from paramctl_jax.configuration import check_settings
 from paramctl_jax.data import load_photographs
-from paramctl_jax.experiment import _check_settings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EXPERIMENTS = [
@@ -45,7 +45,7 @@ def config_of(name, arguments=()):
 @pytest.mark.parametrize(("name", "arguments"), EXPERIMENTS)
 def test_an_experiment_names_what_there_is(name, arguments):
     config = config_of(name, arguments)
-    _check_settings(config)
+    check_settings(config)
     for given in config["models"]:
         spec = REGISTRY[model_entry(given).network]
         assert config["encoding"]["readout"] or spec.readout
