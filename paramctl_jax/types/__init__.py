@@ -7,6 +7,10 @@ Statistics live in float64 numpy; only `Backbone.variables` and the encoding axe
 travel into compiled programs, always as arguments.
 """
 
+from paramctl_jax.types.controversial import (
+    ControversialSet,
+    ControversialStimulus,
+)
 from paramctl_jax.types.encoding import (
     Backbone,
     EncodingEvaluation,
@@ -39,12 +43,23 @@ from paramctl_jax.types.synthesis import (
     Sweep,
     Traces,
 )
+from paramctl_jax.types.verdicts import (
+    ChoiceScore,
+    ChoiceSite,
+    PeerReview,
+    Replication,
+    Specificity,
+)
 
 __all__ = [
     "Backbone",
     "CheckpointError",
+    "ChoiceScore",
+    "ChoiceSite",
     "Comparison",
     "ControlScore",
+    "ControversialSet",
+    "ControversialStimulus",
     "EncodingEvaluation",
     "EncodingModel",
     "FailedError",
@@ -52,8 +67,11 @@ __all__ = [
     "InputError",
     "ModelScore",
     "Network",
+    "PeerReview",
     "Recordings",
+    "Replication",
     "SiteScore",
+    "Specificity",
     "Stimulus",
     "StimulusSet",
     "Sweep",
