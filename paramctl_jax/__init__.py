@@ -77,9 +77,15 @@ from paramctl_jax.recordings import (
     without,
 )
 from paramctl_jax.scoring import control_score
-from paramctl_jax.stimuli import load_stimuli, save_stimuli, stimulus_images
+from paramctl_jax.stimuli import (
+    load_controversial,
+    load_stimuli,
+    save_controversial,
+    save_stimuli,
+    stimulus_images,
+)
 from paramctl_jax.subject import linear_subject
-from paramctl_jax.synthesis import accentuate
+from paramctl_jax.synthesis import accentuate, controversial
 from paramctl_jax.types import (
     Backbone,
     CheckpointError,
@@ -109,12 +115,14 @@ __all__ = [
     "choose_sites",
     "compare_encoding",
     "control_score",
+    "controversial",
     "convert_weights",
     "find_exclusions",
     "fit_encoding",
     "fit_readouts",
     "linear_subject",
     "load_backbone",
+    "load_controversial",
     "load_encoding",
     "load_images",
     "load_photographs",
@@ -126,6 +134,7 @@ __all__ = [
     "photographs_path",
     "predict",
     "responses_from_trials",
+    "save_controversial",
     "save_encoding",
     "save_recordings",
     "save_split",

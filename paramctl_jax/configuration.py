@@ -13,8 +13,9 @@ from paramctl_jax.backbones.entries import model_entry
 from paramctl_jax.encoding import EncodingSettings, fit_encoding, target_levels
 from paramctl_jax.images import load_images
 from paramctl_jax.recordings import choose_sites, responses_from_trials
+from paramctl_jax.stimuli import save_controversial
 from paramctl_jax.sweeps.accentuation import plan_sweep
-from paramctl_jax.synthesis import Settings, accentuate
+from paramctl_jax.synthesis import Settings, accentuate, controversial
 from paramctl_jax.types import InputError, unknown
 
 ADDED = ("inputs", "readouts")  # to the settings of a run, by `open_run`
@@ -22,24 +23,33 @@ ADDED = ("inputs", "readouts")  # to the settings of a run, by `open_run`
 OWN = frozenset(
     {
         *("backbone", "features", "images", "key", "levels", "model", "progress"),
-        *("plans", "recordings", "responses", "seeds", "sites", "stimuli"),
-        *("test_ids", "trials"),
+        *("directory", "models", "natural", "plans", "recordings", "responses"),
+        *("seeds", "sites", "stimuli", "sweep", "test_ids", "trials"),
     }
 )
 """Arguments of the sections' calls that the run itself gives."""
 
+BUT = {"controversial": frozenset({"levels"})}
+"""Those that a section gives all the same: a contest has levels of its own."""
+
 CALLS = {
     "encoding": fit_encoding,
+    "controversial": controversial,
     "images": load_images,
     "sites": choose_sites,
     "levels": target_levels,
     "scoring": scoring.control_score,
+    "selection": save_controversial,
     "sweep": plan_sweep,
     "synthesis": accentuate,
 }
 """The call whose keyword arguments a section of the settings holds."""
 
-RECORDS = {"encoding": EncodingSettings, "synthesis": Settings}
+RECORDS = {
+    "controversial": Settings,
+    "encoding": EncodingSettings,
+    "synthesis": Settings,
+}
 """Further settings of such a call, checked by their own record."""
 
 
@@ -57,10 +67,11 @@ def check_settings(config: Mapping[str, Any]) -> None:
         )
     _check_names("recordings.trials", trials or {}, responses_from_trials)
     for section, call in CALLS.items():
-        _check_names(section, config.get(section, {}), call)
+        _check_names(section, config.get(section) or {}, call)
     for section, record in RECORDS.items():
         names = {field.name for field in dataclasses.fields(record)}
-        record(**{k: v for k, v in config[section].items() if k in names})
+        given = config.get(section) or {}
+        record(**{k: v for k, v in given.items() if k in names})
     _check_each_once("models", config, lambda entry: model_entry(entry).name)
     _check_each_once("seeds", config, str)
 
@@ -70,7 +81,8 @@ def _check_names(
 ) -> None:
     """Every setting is an argument of the section's call that the run does not give."""
     parameters = inspect.signature(call).parameters.values()
-    known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - OWN
+    own = OWN - BUT.get(section, frozenset())
+    known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - own
     if section in RECORDS:
         known |= {field.name for field in dataclasses.fields(RECORDS[section])}
     for name in settings:

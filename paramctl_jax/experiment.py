@@ -40,6 +40,8 @@ from paramctl_jax.types import (
 
 BUNDLED = "bundled"
 
+CONTROVERSIAL = "controversial"  # stage, folder, and day of the recordings
+
 ROLES = ("all", "work", "collect", "submit")
 
 
@@ -246,10 +248,13 @@ def input_digests(run: Run) -> dict[str, str]:
 
 def _free_sections(run: Run) -> tuple[str, ...]:
     """Sections that no result in the directory rests on yet."""
+    free: tuple[str, ...] = ("title", "scoring")
+    if not (run.workdir / CONTROVERSIAL).exists():
+        free += ("rivals", "controversial", "selection")
     planned = (run.workdir / FOLDER / PLAN).exists()
     if planned or (run.workdir / "stimuli" / "stimulus_set.csv").exists():
-        return ("title", "scoring")
-    return ("title", "scoring", "levels", "synthesis", "sweep")
+        return free
+    return (*free, "levels", "synthesis", "sweep")
 
 
 def _digest(images: ImageSet) -> str:
@@ -258,8 +263,13 @@ def _digest(images: ImageSet) -> str:
 
 
 def recordings_file(run: Run, day: str) -> Path:
-    """The settings' own file of a day, or where the in-silico subject's trials go."""
-    given = run.config["recordings"][day]
+    """The settings' own file of a day, or where the in-silico subject's trials go.
+
+    Controversial stimuli may have been recorded with all others on day 2.
+    """
+    given = run.config["recordings"].get(day)
+    if day == CONTROVERSIAL and not given and not run.config["subject"]:
+        return recordings_file(run, "day2")
     if run.config["subject"] and given:
         raise InputError(
             f"recordings.{day}={given}: expected either recordings or a subject; set "

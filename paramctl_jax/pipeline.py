@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paramctl_jax import artifacts, history, report, scoring, sums
+from paramctl_jax import artifacts, contesting, history, report, scoring, sums
 from paramctl_jax.calibration import best_sites, calibrate, responses_of
 from paramctl_jax.encoding import (
     EncodingComparison,
@@ -27,7 +27,7 @@ from paramctl_jax.encoding import (
     fit_readouts,
     save_encoding,
 )
-from paramctl_jax.experiment import Run, recordings_file
+from paramctl_jax.experiment import CONTROVERSIAL, Run, recordings_file
 from paramctl_jax.recordings import save_recordings
 from paramctl_jax.stimuli import (
     load_traces,
@@ -35,7 +35,7 @@ from paramctl_jax.stimuli import (
     summarise,
 )
 from paramctl_jax.sweeping import accentuate
-from paramctl_jax.types import EncodingModel, ImageSet
+from paramctl_jax.types import ControversialSet, EncodingModel, ImageSet
 
 RESULTS = ("control_table.csv", "scores.json", "report.html")
 
@@ -48,6 +48,8 @@ def run_stages(run: Run) -> tuple[str, Path]:
     """
     fit(run)
     accentuate(run)
+    if run.config.get("controversial"):
+        contesting.contest(run)
     return score_and_report(run)
 
 
@@ -61,11 +63,17 @@ def record_day2(run: Run) -> Path:
     return _record(run, "day2", lambda: stimulus_images(run.stimuli()))
 
 
+def record_controversial(run: Run, stimuli: ControversialSet) -> Path:
+    """Shows controversial PNGs to the in-silico subject, as often as on day 2."""
+    return _record(run, CONTROVERSIAL, lambda: stimulus_images(stimuli))
+
+
 def _record(run: Run, day: str, shown: Callable[[], ImageSet]) -> Path:
     path = recordings_file(run, day)
     if run.config["subject"] and not sums.whole(path):
         assert run.subject is not None
-        repeats = run.config["presentation"][f"{day}_repeats"]
+        settings = run.config["presentation"]
+        repeats = settings.get(f"{day}_repeats", settings["day2_repeats"])
         trials = run.subject.record(
             shown(), repeats, run.key(day), day, progress=run.progress
         )

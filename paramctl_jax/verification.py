@@ -14,13 +14,13 @@ import numpy as np
 
 from paramctl_jax import artifacts, sums
 from paramctl_jax.configuration import stored_config
-from paramctl_jax.experiment import Run, input_digests
+from paramctl_jax.experiment import CONTROVERSIAL, Run, input_digests
 from paramctl_jax.sweeps import block_file, checkpoints
 from paramctl_jax.sweeps.accentuation import stimuli_of
 from paramctl_jax.sweeps.blocks import BLOCKS, CHECKPOINTS, FOLDER, PLAN, read_plan
 from paramctl_jax.types import InputError
 
-SEALED = ("recordings", "encoding", "stimuli", ".")
+SEALED = ("recordings", "encoding", "stimuli", CONTROVERSIAL, ".")
 
 
 @dataclasses.dataclass(frozen=True)

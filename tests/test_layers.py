@@ -42,6 +42,7 @@ ROOMS = (
     "calibration",
     "dry_run",
     "sweeping",
+    "contesting",
     "verification",
     "pipeline",
 )

@@ -9,7 +9,12 @@ import numpy as np
 from paramctl_jax.artifacts import sha256_file
 from paramctl_jax.images import read_image
 from paramctl_jax.stimuli.table import TABLE, read_csv
-from paramctl_jax.types import ImageSet, InputError, Stimulus, StimulusSet
+from paramctl_jax.types import (
+    ControversialSet,
+    ImageSet,
+    InputError,
+    StimulusSet,
+)
 
 
 def load_stimuli(directory: str | Path, verify: bool = True) -> StimulusSet:
@@ -32,21 +37,32 @@ def load_stimuli(directory: str | Path, verify: bool = True) -> StimulusSet:
     directory = Path(directory)
     stimuli = read_csv(directory / TABLE)
     for stimulus in stimuli:
-        _check_file(directory / stimulus.filename, stimulus, verify)
+        check_file(directory / stimulus.filename, stimulus.sha256, TABLE, verify)
     return StimulusSet(directory, stimuli)
 
 
-def _check_file(path: Path, stimulus: Stimulus, verify: bool) -> None:
+def check_file(path: Path, sha256: str, table: str, verify: bool = True) -> None:
+    """Refuses a PNG that is missing or not the one that a table lists.
+
+    Args:
+      path: of the PNG.
+      sha256: of the table.
+      table: its name, for the error.
+      verify: whether to compare the digests.
+
+    Raises:
+      InputError: likewise.
+    """
     if not path.is_file():
-        raise InputError(f"{path}: expected a PNG that {TABLE} lists, found no file")
-    if verify and (found := sha256_file(path)) != stimulus.sha256:
+        raise InputError(f"{path}: expected a PNG that {table} lists, found no file")
+    if verify and (found := sha256_file(path)) != sha256:
         raise InputError(
-            f"{path}: expected the {stimulus.sha256} of {TABLE}, found {found}; the "
-            "file was changed or damaged, copy it again from where it was made"
+            f"{path}: expected the {sha256} of {table}, found {found}; the file was "
+            "changed or damaged, copy it again from where it was made"
         )
 
 
-def stimulus_images(stimuli: StimulusSet) -> ImageSet:
+def stimulus_images(stimuli: StimulusSet | ControversialSet) -> ImageSet:
     """Reads the PNGs of a set, keyed by stimulus id, in the order of the set.
 
     Raises:

@@ -20,7 +20,7 @@ from paramctl_jax.sweeps.worker import ENDS
 from paramctl_jax.synthesis import Plan, check_memory, memory_of
 from paramctl_jax.synthesis.gradient import Shared
 from paramctl_jax.synthesis.snapshot import Keeper
-from paramctl_jax.synthesis.work import Work
+from paramctl_jax.synthesis.work import sweep_of
 from paramctl_jax.types import InputError, Stimulus, Traces
 
 PAIRS_PER_SLOT = 4
@@ -82,7 +82,7 @@ def identity_of(plan: Plan, key: PRNGKeyArray) -> str:
             "seed_ids": grid.seed_ids,
             "settings": repr(plan.engine.settings),
             # without the places of functions in this process's memory
-            "network": re.sub(" at 0x[0-9a-f]+", "", repr(plan.engine.reader.network)),
+            "network": re.sub(" at 0x[0-9a-f]+", "", repr(model.backbone.network)),
             "slots": plan.slots,
         }
     )
@@ -124,7 +124,7 @@ class Accentuation:
         """The content of a block's file; its PNGs are on disk before it."""
         plan = self._plans[block.model]
         part = plan.part(slice(*block.sites), slice(*block.seeds))
-        sweep = Work(part, self._shared(block.model), keeper, finished).sweep()
+        sweep = sweep_of(part, self._shared(block.model), keeper, finished)
         rows = save_part(self._directory, sweep)
         counts = [int((sweep.stop_reason == end).sum()) for end in ENDS]
         traces = {} if sweep.traces is None else to_arrays(sweep.traces)

@@ -13,7 +13,7 @@ from paramctl_jax.progress import bar
 from paramctl_jax.synthesis.budget import check_memory
 from paramctl_jax.synthesis.dry_run import memory_of
 from paramctl_jax.synthesis.plan import make_plan
-from paramctl_jax.synthesis.work import Work
+from paramctl_jax.synthesis.work import sweep_of
 from paramctl_jax.types import EncodingModel, ImageSet, Sweep
 
 
@@ -76,4 +76,4 @@ def accentuate(
             del hits
             shown.update(count)
 
-        return Work(plan, shared, finished=finished).sweep()
+        return sweep_of(plan, shared, finished=finished)

@@ -21,7 +21,7 @@ from paramctl_jax.synthesis.budget import (
     check_memory,
     step_memory,
 )
-from paramctl_jax.synthesis.plan import Plan
+from paramctl_jax.synthesis.plan import LanePlan, Plan
 
 # Steps that a lane or a path takes at the default settings on the networks of
 # docs/numbers.md, means over all of them; hard levels take many more.
@@ -124,7 +124,7 @@ def estimate(plan: Plan) -> Estimate:
     )
 
 
-def memory_of(plan: Plan) -> Memory:
+def memory_of(plan: LanePlan) -> Memory:
     """Memory per device of the plan's step, from its traced program."""
     shared = _abstract(plan.shared, jax.random.key(0))
     lane = _lane_of(plan, plan.slots)
@@ -175,16 +175,17 @@ def _memory(
     return step_memory(step, shapes, array_bytes(shared.leaves), slots, device)
 
 
-def _stand_in(plan: Plan) -> tables.Table:
+def _stand_in(plan: LanePlan) -> tables.Table:
     """The rows of a sweep none of whose seeds is at its target yet."""
     low, high = plan.grid.levels.min(axis=1), plan.grid.levels.max(axis=1)
     middle = (low + 1.001 * high) / 2.001  # not on a level
+    middle = np.where(high > low, middle, low - 2 * plan.grid.tolerance)
     start = np.repeat(middle[:, None], plan.grid.shape[1], axis=1)
     make = {"lanes": tables.lane_table, "path": tables.path_table}
     return make[plan.engine.settings.route](plan.grid, start)
 
 
-def _lane_of(plan: Plan, slots: int) -> dict[str, np.ndarray]:
+def _lane_of(plan: LanePlan, slots: int) -> dict[str, np.ndarray]:
     """What a step is given for its slots."""
     table = _stand_in(plan)
     rows = np.arange(slots) % len(table["site"])

@@ -28,11 +28,9 @@ from jaxtyping import Array, Bool, Float, PyTree, UInt8
 from paramctl_jax import images, lanes
 from paramctl_jax.synthesis import locality, objectives
 from paramctl_jax.synthesis.gradient import (
-    Axis,
     CropGradient,
-    Reader,
+    LaneReader,
     Shared,
-    crop_gradient,
 )
 from paramctl_jax.synthesis.optimisers import make_optimiser
 from paramctl_jax.synthesis.parameterisations import (
@@ -62,7 +60,7 @@ class Engine:
       canvas: side of the images in pixels.
     """
 
-    reader: Reader
+    reader: LaneReader
     canvas: int
 
     @property
@@ -73,7 +71,7 @@ class Engine:
     @property
     def parameterisation(self) -> Parameterisation:
         """Of the image; silent above the network's own Nyquist limit."""
-        limit = 0.5 * min(1.0, self.reader.network.input_size / self.canvas)
+        limit = 0.5 * min(1.0, self.reader.input_size / self.canvas)
         return make_parameterisation(
             self.settings.parameterisation, gamma=self.settings.gamma, limit=limit
         )
@@ -122,7 +120,7 @@ class Engine:
 
     def step(self, shared: Shared, state: LaneState, lane: Lane) -> LaneState:
         """Moves the lane one step and checks its new image; a finished lane rests."""
-        seed, axis = lane["seed_image"], Axis(lane["weights"], lane["bias"])
+        seed, axis = lane["seed_image"], self.reader.axis(lane)
         state = select(lane["fresh"], self.begin(seed, lane["start"]), state)
         gradient, gain, balance = self._gradient(shared, state, lane, seed, axis)
         moved = self._move(state, gradient.theta, gain)
@@ -136,14 +134,14 @@ class Engine:
         return select(state.done, state, checked)
 
     def _gradient(
-        self, shared: Shared, state: LaneState, lane: Lane, seed: Image, axis: Axis
+        self, shared: Shared, state: LaneState, lane: Lane, seed: Image, axis: Any
     ) -> tuple[_Gradient, Scalar, Scalar]:
         """Descent gradient of image and parameters, the step's gain, the balance."""
         settings = self.settings
         image, pull = jax.vjp(lambda theta: self.image_of(theta, seed), state.theta)
         if objectives.uses_crops(settings.objective):
             key = lanes.lane_key(shared.root, lane["identity"], state.step)
-            crops = crop_gradient(self.reader, shared, axis, image, seed, key)
+            crops = self.reader.gradient(shared, axis, image, seed, key)
         else:
             crops = CropGradient(state.prediction, image * 0, image * 0)
         direction = self._direction(state, lane, crops.prediction)
@@ -167,7 +165,7 @@ class Engine:
             slow=lane["slow"],
         )
 
-    def _clean_gradient(self, shared: Shared, axis: Axis, image: Image) -> Image:
+    def _clean_gradient(self, shared: Shared, axis: Any, image: Image) -> Image:
         return jax.grad(lambda image: self.reader.clean(shared, axis, image))(image)
 
     def _localised(
@@ -254,7 +252,7 @@ def compiled_step(
 def _start(engine: Engine, shared: Shared, state: Start, lane: Lane) -> Start:
     del state  # there is nothing to go on from
     pixels = images.quantise(lane["seed_image"])
-    axis = Axis(lane["weights"], lane["bias"])
+    axis = engine.reader.axis(lane)
     prediction = engine.reader.clean(shared, axis, pixels)
     return Start(prediction, jnp.bool_(True))
 

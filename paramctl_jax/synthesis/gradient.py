@@ -8,8 +8,8 @@ image, the read-out and every sum stay in float32.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,35 @@ class Axis(NamedTuple):
     bias: Scalar
 
 
+@runtime_checkable
+class LaneReader(Protocol):
+    """What the engine asks of whatever predicts an image: one network, or several."""
+
+    @property
+    def settings(self) -> Settings:
+        """Of the search."""
+        ...
+
+    @property
+    def input_size(self) -> int:
+        """Side in pixels, above whose Nyquist limit no image is seen."""
+        ...
+
+    def axis(self, lane: Mapping[str, Any]) -> Any:
+        """The read-out that a lane brings along."""
+        ...
+
+    def clean(self, shared: Shared, axis: Any, image: Image) -> Scalar:
+        """What is brought to the lane's target, of a whole image in full float32."""
+        ...
+
+    def gradient(
+        self, shared: Shared, axis: Any, image: Image, seed: Image, key: PRNGKeyArray
+    ) -> CropGradient:
+        """Of the same from random crops, with respect to the image."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Reader:
     """Predictions of one network at one readout.
@@ -65,11 +94,26 @@ class Reader:
     readout: str
     settings: Settings
 
+    @property
+    def input_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.network.input_size
+
+    def axis(self, lane: Mapping[str, Any]) -> Axis:
+        """The read-out that a lane brings along."""
+        return Axis(lane["weights"], lane["bias"])
+
     def clean(self, shared: Shared, axis: Axis, image: Image) -> Scalar:
         """Prediction of a whole image in full float32."""
         with jax.default_matmul_precision("highest"):
             features = read(self.network, shared.variables, image[None], self.readout)
-            return _project(features, axis)[0]
+            return project(features, axis)[0]
+
+    def gradient(
+        self, shared: Shared, axis: Axis, image: Image, seed: Image, key: PRNGKeyArray
+    ) -> CropGradient:
+        """Of the mean prediction of random crops, see `crop_gradient`."""
+        return crop_gradient(self, shared, axis, image, seed, key)
 
     def search(
         self, shared: Shared, crops: Float[Array, "crop size size 3"]
@@ -85,9 +129,10 @@ class Reader:
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def _project(
+def project(
     features: Float[Array, "image feature"], axis: Axis
 ) -> Float[Array, " image"]:
+    """Predictions of a read-out, ``features weights + bias``."""
     return jnp.matmul(features, axis.weights, precision="highest") + axis.bias
 
 
@@ -121,15 +166,15 @@ def crop_gradient(
     compares = locality.compares_features(settings.locality)
 
     def block(keys: Key[Array, " crop"]) -> CropGradient:
-        draws = jax.vmap(lambda key: _draw(settings, key, image, reader.network))(keys)
+        draws = draw_crops(reader, keys, image)
 
         def both(image: Image) -> tuple[Scalar, Scalar]:
-            features = reader.search(shared, _crops(reader, image, draws))
-            mean = jnp.mean(_project(features, axis))
+            features = reader.search(shared, take_crops(reader, image, draws))
+            mean = jnp.mean(project(features, axis))
             if not compares:
                 return mean, jnp.float32(0)
             ours = jax.lax.stop_gradient(
-                reader.search(shared, _crops(reader, seed, draws))
+                reader.search(shared, take_crops(reader, seed, draws))
             )
             return mean, locality.feature_distance(
                 settings.locality, features, ours, axis.weights
@@ -144,27 +189,31 @@ def crop_gradient(
     return mean_over_blocks(block, keys, settings.crops_at_once)
 
 
-def _draw(
-    settings: Settings, key: PRNGKeyArray, image: Image, network: Network
+def draw_crops(
+    reader: Reader, keys: Key[Array, " crop"], image: Image
 ) -> augmentation.Draw:
-    return augmentation.draw(
-        settings.sampler,
-        key,
-        crop_size=settings.crop_size,
-        noise=settings.noise,
-        canvas=image.shape[0],
-        size=network.input_size,
-    )
+    """Where crops of an image lie, and their noise; one per key."""
+    settings = reader.settings
+
+    def draw(key: PRNGKeyArray) -> augmentation.Draw:
+        return augmentation.draw(
+            settings.sampler,
+            key,
+            crop_size=settings.crop_size,
+            noise=settings.noise,
+            canvas=image.shape[0],
+            size=reader.input_size,
+        )
+
+    return jax.vmap(draw)(keys)
 
 
-def _crops(
+def take_crops(
     reader: Reader, image: Image, draws: augmentation.Draw
 ) -> Float[Array, "crop size size 3"]:
-    size = reader.network.input_size
-    apply = augmentation.apply
-    return jax.vmap(lambda draw: apply(reader.settings.sampler, image, draw, size))(
-        draws
-    )
+    """The crops that were drawn, at the size of the network's input."""
+    sampler, size = reader.settings.sampler, reader.input_size
+    return jax.vmap(lambda draw: augmentation.apply(sampler, image, draw, size))(draws)
 
 
 def mean_over_blocks(

@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
 from paramctl_jax import images, lanes
 from paramctl_jax.synthesis.engine import Engine, Lane
-from paramctl_jax.synthesis.gradient import Axis, Shared
+from paramctl_jax.synthesis.gradient import Shared
 from paramctl_jax.synthesis.state import LaneState, Leaf, select, to_bytes
 
 MOST_FINISHES = 16  # of one level; two are usual
@@ -77,7 +77,7 @@ def _finish(
 ) -> FinishState:
     """One guess: the clean prediction where the chord crosses the level."""
     state = select(lane["fresh"], _opened(lane, engine.canvas), state)
-    axis, width = Axis(lane["weights"], lane["bias"]), state.high - state.low
+    axis, width = engine.reader.axis(lane), state.high - state.low
     chord = state.error_low / (state.error_low - state.error_high)
     place = state.low + width * jnp.clip(chord, _EDGE, 1 - _EDGE)
     theta = jax.tree.map(

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from paramctl_jax.synthesis.state import LaneState
@@ -62,6 +62,16 @@ class Results:
         for name in _KEPT:
             getattr(self, name)[self.known] = arrays[name]
 
+    def verdict(
+        self, levels: Float[np.ndarray, "site level"], tolerance: np.ndarray
+    ) -> tuple[Bool[np.ndarray, "site seed level"], np.ndarray]:
+        """Whether each lane reached its level, and why it ended."""
+        error = np.abs(self.reached - levels[:, None, :])
+        # the loop compared in float32; half a float32 step of the level is its doubt
+        hit = error <= tolerance[:, None, None] + 1e-6 * np.abs(levels[:, None, :])
+        reason = np.where(hit, HIT, np.where(self.finite, UNREACHED, NONFINITE))
+        return hit, reason
+
     def sweep(
         self,
         model: EncodingModel,
@@ -73,10 +83,7 @@ class Results:
         passes: dict[str, int],
     ) -> Sweep:
         """The finished sweep."""
-        error = np.abs(self.reached - levels[:, None, :])
-        # the loop compared in float32; half a float32 step of the level is its doubt
-        hit = error <= tolerance[:, None, None] + 1e-6 * np.abs(levels[:, None, :])
-        reason = np.where(hit, HIT, np.where(self.finite, UNREACHED, NONFINITE))
+        hit, reason = self.verdict(levels, tolerance)
         return Sweep(
             model=model,
             site_ids=site_ids,

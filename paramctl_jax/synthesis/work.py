@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float, PyTree
 from paramctl_jax import lanes
 from paramctl_jax.synthesis import engine, path, tables
 from paramctl_jax.synthesis.gradient import Shared
-from paramctl_jax.synthesis.plan import Plan
+from paramctl_jax.synthesis.plan import LanePlan, Plan
 from paramctl_jax.synthesis.results import Recorder, Results
 from paramctl_jax.synthesis.snapshot import Keeper, parked_of, pausing, snapshot_of
 from paramctl_jax.synthesis.state import LaneState, Start, outcome
-from paramctl_jax.types import Sweep
+from paramctl_jax.types import Sweep, Traces
 
 
 def _nobody(count: int, hits: int) -> None:
@@ -37,13 +37,17 @@ class Work:
         hit.
     """
 
-    plan: Plan
+    plan: LanePlan
     shared: Shared
     keeper: Keeper | None = None
     finished: Callable[[int, int], None] = _nobody
 
-    def sweep(self) -> Sweep:
-        """Predicts the seeds, runs the route, collects."""
+    def run(self) -> tuple[Results, Traces, dict[str, int]]:
+        """Predicts the seeds and runs the route.
+
+        Returns:
+          What every lane reached, what the loop saw, and what it cost, see `Sweep`.
+        """
         plan, grid = self.plan, self.plan.grid
         start = self._start()
         results = Results(plan.seeds, start, grid.shape[2])
@@ -57,15 +61,7 @@ class Work:
             "search": recorder.steps * plan.engine.settings.crops,
             "clean": checks + start.size,
         }
-        return results.sweep(
-            plan.model,
-            grid.site_ids,
-            plan.seeds,
-            grid.levels,
-            grid.tolerance,
-            recorder.traces(),
-            passes,
-        )
+        return results, recorder.traces(), passes
 
     def _start(self) -> Float[np.ndarray, "site seed"]:
         """Clean predictions of the seeds, in the slots of the step: the same bits."""
@@ -104,6 +100,26 @@ class Work:
             check_every=1,
             **options,
         )
+
+
+def sweep_of(
+    plan: Plan,
+    shared: Shared,
+    keeper: Keeper | None = None,
+    finished: Callable[[int, int], None] = _nobody,
+) -> Sweep:
+    """All lanes of a plan, see `Work`."""
+    results, traces, passes = Work(plan, shared, keeper, finished).run()
+    grid = plan.grid
+    return results.sweep(
+        plan.model,
+        grid.site_ids,
+        plan.seeds,
+        grid.levels,
+        grid.tolerance,
+        traces,
+        passes,
+    )
 
 
 class _Lanes:

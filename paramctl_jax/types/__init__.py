@@ -10,6 +10,7 @@ travel into compiled programs, always as arguments.
 from paramctl_jax.types.controversial import (
     ControversialSet,
     ControversialStimulus,
+    ControversialSweep,
 )
 from paramctl_jax.types.encoding import (
     Backbone,
@@ -60,6 +61,7 @@ __all__ = [
     "ControlScore",
     "ControversialSet",
     "ControversialStimulus",
+    "ControversialSweep",
     "EncodingEvaluation",
     "EncodingModel",
     "FailedError",

@@ -6,6 +6,48 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from paramctl_jax.types.encoding import EncodingModel
+from paramctl_jax.types.images import ImageSet
+
+
+@dataclasses.dataclass(frozen=True)
+class ControversialSweep:
+    """All lanes of a contest: sites x the model driven up x seed images x levels.
+
+    Attributes:
+      models: the rivals; axis ``high`` runs over them.
+      contest: what was brought to the levels, see `synthesis.contests`.
+      site_ids: where.
+      seeds: the seed images at canvas size.
+      levels: commitments asked for, in SD of natural predictions.
+      center, scale: mean and SD of every model's predictions of natural images.
+      start: of the un-accentuated seeds, in SD; a joint contest is measured from its
+        first level.
+      images: the 8-bit image nearest its level, as checked in the loop.
+      reached: of ``images`` in the loop, in SD.
+      step: optimisation step at which ``images`` was found.
+      stop_reason: ``"hit"``, ``"unreached"`` or ``"nonfinite"``.
+      passes: what it cost: ``"search"``, crops run forward and backward by every model;
+        ``"clean"``, forward passes of single images by every model.
+    """
+
+    models: tuple[EncodingModel, ...]
+    contest: str
+    site_ids: tuple[str, ...]
+    seeds: ImageSet
+    levels: Float[np.ndarray, " level"]
+    center: Float[np.ndarray, "model site"]
+    scale: Float[np.ndarray, "model site"]
+    start: Float[np.ndarray, "site high seed"]
+    images: UInt8[np.ndarray, "site high seed level height width 3"]
+    reached: Float[np.ndarray, "site high seed level"]
+    step: Int[np.ndarray, "site high seed level"]
+    stop_reason: np.ndarray
+    passes: Mapping[str, int]
+
 
 @dataclasses.dataclass(frozen=True)
 class ControversialStimulus:

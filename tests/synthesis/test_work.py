@@ -8,7 +8,7 @@ import pytest
 
 from paramctl_jax import lanes
 from paramctl_jax.synthesis.plan import make_plan
-from paramctl_jax.synthesis.work import Work
+from paramctl_jax.synthesis.work import sweep_of
 from tests.synthesis.sweeps import LEVELS
 
 KEY = jax.random.key(0)
@@ -36,10 +36,10 @@ class Keeper:
         raise Broken
 
 
-def work_of(plan, keeper=None, counts=None):
+def swept(plan, keeper=None, counts=None):
     shared = lanes.replicate(plan.shared(KEY), plan.devices)
     told = [] if counts is None else counts
-    return Work(plan, shared, keeper, finished=lambda *pair: told.append(pair))
+    return sweep_of(plan, shared, keeper, finished=lambda *pair: told.append(pair))
 
 
 def plan_of(model, seeds, n_devices=1, **settings):
@@ -66,12 +66,12 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize(("at", "n_devices"), [(1, 1), (4, 2), (9, 1)])
 def test_broken_off_and_gone_on_with(route, at, n_devices, model, seeds):
     """Also with another number of devices, and so of slots."""
-    expected = work_of(plan_of(model, seeds, route=route)).sweep()
+    expected = swept(plan_of(model, seeds, route=route))
     keeper, counts = Keeper(at), []
     first = plan_of(model, seeds, n_devices, route=route)
     with pytest.raises(Broken):
-        work_of(first, keeper).sweep()
-    found = work_of(plan_of(model, seeds, route=route), keeper, counts).sweep()
+        swept(first, keeper)
+    found = swept(plan_of(model, seeds, route=route), keeper, counts)
     assert_equal(found, expected)
     lanes, hits = np.sum(counts, axis=0)
     assert lanes == found.hit.size
@@ -81,12 +81,12 @@ def test_broken_off_and_gone_on_with(route, at, n_devices, model, seeds):
 
 def test_broken_off_again_and_again(model, seeds):
     plan = plan_of(model, seeds)
-    expected = work_of(plan).sweep()
+    expected = swept(plan)
     keeper, broken = Keeper(2), 0
     while True:
         keeper.asked = 0
         try:
-            found = work_of(plan, keeper).sweep()
+            found = swept(plan, keeper)
             break
         except Broken:
             broken += 1
@@ -97,16 +97,16 @@ def test_broken_off_again_and_again(model, seeds):
 def test_a_snapshot_of_another_engine_is_not_used(model, seeds):
     keeper = Keeper(3)
     with pytest.raises(Broken):
-        work_of(plan_of(model, seeds, parameterisation="pixel"), keeper).sweep()
+        swept(plan_of(model, seeds, parameterisation="pixel"), keeper)
     plan = plan_of(model, seeds)
     keeper.at = 0
-    assert_equal(work_of(plan, keeper).sweep(), work_of(plan).sweep())
+    assert_equal(swept(plan, keeper), swept(plan))
 
 
 def test_a_part_of_a_plan_is_the_same_lanes(model, seeds):
     plan = plan_of(model, seeds)
-    whole = work_of(plan).sweep()
-    part = work_of(plan.part(slice(1, 2), slice(1, 3))).sweep()
+    whole = swept(plan)
+    part = swept(plan.part(slice(1, 2), slice(1, 3)))
     assert part.site_ids == whole.site_ids[1:2]
     assert part.seeds.stimulus_ids == whole.seeds.stimulus_ids[1:3]
     for name in ("images", "reached", "step", "hit", "stop_reason"):
