@@ -76,7 +76,7 @@ from paramctl_jax.recordings import (
     valid_sites,
     without,
 )
-from paramctl_jax.scoring import control_score
+from paramctl_jax.scoring import choice_score, control_score, natural_sd
 from paramctl_jax.stimuli import (
     load_controversial,
     load_stimuli,
@@ -111,6 +111,7 @@ __all__ = [
     "Sweep",
     "Trials",
     "accentuate",
+    "choice_score",
     "choose_readout",
     "choose_sites",
     "compare_encoding",
@@ -130,6 +131,7 @@ __all__ = [
     "load_split",
     "load_stimuli",
     "load_trials",
+    "natural_sd",
     "ncsnr",
     "photographs_path",
     "predict",

@@ -6,9 +6,11 @@ written to a temporary name in the same folder, flushed to disk and renamed.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shlex
@@ -99,6 +101,24 @@ def _plain(value: Any) -> Any:
 def to_json(content: Any) -> str:
     """JSON text with sorted keys; equal content gives equal text."""
     return json.dumps(content, indent=2, sort_keys=True, default=_plain) + "\n"
+
+
+def with_null(content: Any) -> Any:
+    """Records and arrays as plain JSON types; JSON has null where floats have NaN.
+
+    Example:
+      >>> with_null({"ci": (np.nan, np.float64(0.5)), "n": np.array([1, 2])})
+      {'ci': [None, 0.5], 'n': [1, 2]}
+    """
+    if dataclasses.is_dataclass(content) and not isinstance(content, type):
+        content = dataclasses.asdict(content)
+    if isinstance(content, np.ndarray | np.generic):
+        content = content.tolist()
+    if isinstance(content, Mapping):
+        return {name: with_null(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [with_null(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 def write_json(path: str | Path, content: Any) -> Path:

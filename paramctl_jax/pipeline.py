@@ -13,11 +13,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paramctl_jax import artifacts, contesting, history, report, scoring, sums
+from paramctl_jax import (
+    artifacts,
+    contesting,
+    history,
+    judging,
+    report,
+    scoring,
+    sums,
+)
 from paramctl_jax.calibration import best_sites, calibrate, responses_of
 from paramctl_jax.encoding import (
     EncodingComparison,
@@ -27,17 +35,13 @@ from paramctl_jax.encoding import (
     fit_readouts,
     save_encoding,
 )
-from paramctl_jax.experiment import CONTROVERSIAL, Run, recordings_file
-from paramctl_jax.recordings import save_recordings
-from paramctl_jax.stimuli import (
-    load_traces,
-    stimulus_images,
-    summarise,
-)
+from paramctl_jax.experiment import Run, recordings_file
+from paramctl_jax.presenting import record_day1, record_day2
+from paramctl_jax.stimuli import load_traces, summarise
 from paramctl_jax.sweeping import accentuate
-from paramctl_jax.types import ControversialSet, EncodingModel, ImageSet
+from paramctl_jax.types import EncodingModel
 
-RESULTS = ("control_table.csv", "scores.json", "report.html")
+RESULTS = ("control_table.csv", "scores.json", judging.VERDICTS, "report.html")
 
 
 def run_stages(run: Run) -> tuple[str, Path]:
@@ -51,35 +55,6 @@ def run_stages(run: Run) -> tuple[str, Path]:
     if run.config.get("controversial"):
         contesting.contest(run)
     return score_and_report(run)
-
-
-def record_day1(run: Run) -> Path:
-    """Shows every natural image to the in-silico subject (no subject: does nothing)."""
-    return _record(run, "day1", lambda: run.images)
-
-
-def record_day2(run: Run) -> Path:
-    """Shows the saved PNGs to the in-silico subject (no subject: does nothing)."""
-    return _record(run, "day2", lambda: stimulus_images(run.stimuli()))
-
-
-def record_controversial(run: Run, stimuli: ControversialSet) -> Path:
-    """Shows controversial PNGs to the in-silico subject, as often as on day 2."""
-    return _record(run, CONTROVERSIAL, lambda: stimulus_images(stimuli))
-
-
-def _record(run: Run, day: str, shown: Callable[[], ImageSet]) -> Path:
-    path = recordings_file(run, day)
-    if run.config["subject"] and not sums.whole(path):
-        assert run.subject is not None
-        settings = run.config["presentation"]
-        repeats = settings.get(f"{day}_repeats", settings["day2_repeats"])
-        trials = run.subject.record(
-            shown(), repeats, run.key(day), day, progress=run.progress
-        )
-        save_recordings(path, trials)
-        sums.seal(path.parent)
-    return path
 
 
 def fit(run: Run) -> Path:
@@ -183,6 +158,7 @@ def score_and_report(run: Run) -> tuple[str, Path]:
     record_day2(run)
     stimuli, models = run.stimuli(), run.models()
     day2 = responses_of(run, "day2", anchors=models[0].evaluation.train_ids)
+    day2 = judging.apart(day2, contesting.controversial_set(run))
     calibration = calibrate(run)
     table = scoring.control_table(stimuli, day2)
     scoring.write_table(run.workdir / "control_table.csv", table)
@@ -193,6 +169,7 @@ def score_and_report(run: Run) -> tuple[str, Path]:
     ids = [stimulus.stimulus_id for stimulus in stimuli.stimuli]
     recorded = dict(zip(ids, shown.recorded.tolist(), strict=True))
     n_repeats = dict(zip(ids, map(int, shown.n_repeats), strict=True))
+    verdicts = judging.judge(run, stimuli, models, day2, calibration)
     run_file = artifacts.read_json(run.workdir / artifacts.RUN_FILE)
     inputs = report.ReportInputs(
         title=run.config["title"],
@@ -210,10 +187,16 @@ def score_and_report(run: Run) -> tuple[str, Path]:
             *(f"day 2: {note}" for note in day2.notes),
             *(f"{model.name}: {note}" for model in models for note in model.notes),
             summarise(stimuli),
+            *verdicts.notes,
         ],
         site_choice=artifacts.read_json(run.workdir / "encoding" / "sites.json"),
         encoding_comparisons=comparisons(models),
         traces=load_traces(stimuli.directory),
+        peer_review=verdicts.peer_review if len(models) > 1 else None,
+        specificity=verdicts.specificity,
+        choice=verdicts.choice,
+        controversial=verdicts.controversial,
+        replications=scoring.replicate(control),
     )
     path = report.write_report(run.workdir, inputs)
     sums.seal(run.workdir, _own_files(run.workdir))

@@ -43,6 +43,8 @@ ROOMS = (
     "dry_run",
     "sweeping",
     "contesting",
+    "presenting",
+    "judging",
     "verification",
     "pipeline",
 )

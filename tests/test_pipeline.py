@@ -91,6 +91,7 @@ def test_every_stage_leaves_its_files(finished):
         "stimuli",
         "control_table.csv",
         "scores.json",
+        "verdicts.json",
         "figures",
         "report.html",
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from paramctl_jax.report.inputs import ReportInputs
 from paramctl_jax.report.style import (
@@ -40,22 +40,37 @@ def encoding_and_control(inputs: ReportInputs, theme: Theme = LIGHT) -> Figure:
     Returns:
       The figure.
     """
-    encoding, control = site_values(inputs)
-    count = len(inputs.models)
     with style(theme):
-        size = (10.6, max(3.1, 1.5 + 0.42 * count))
+        size = (10.6, models_height(inputs))
         figure = Figure(figsize=size, facecolor=theme.surface)
-        grid = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.8), wspace=0.1)
-        left = figure.add_subplot(grid[0])
-        middle = figure.add_subplot(grid[1], sharex=left, sharey=left)
-        right = figure.add_subplot(grid[2])
-        _dots(left, inputs, encoding, [nanmean(v) for v in encoding.values()], theme)
-        _dots(middle, inputs, control, _control_means(inputs), theme)
-        _whiskers(left, inputs)
-        _intervals(middle, inputs)
-        _finish_dots(left, middle, inputs, encoding, control)
-        _scatter(right, inputs, encoding, control, theme)
+        draw_models(figure, inputs, theme)
         return finished(figure)
+
+
+def models_height(inputs: ReportInputs) -> float:
+    """Height in inches that the comparison needs for its models."""
+    return max(3.1, 1.5 + 0.42 * len(inputs.models))
+
+
+def draw_models(figure: Figure | SubFigure, inputs: ReportInputs, theme: Theme) -> None:
+    """Draws the three panels of `encoding_and_control` into a figure or a part of it.
+
+    Args:
+      figure: where; 10.6 inches wide and `models_height` high.
+      inputs: the report's data.
+      theme: colours.
+    """
+    encoding, control = site_values(inputs)
+    grid = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.8), wspace=0.1)
+    left = figure.add_subplot(grid[0])
+    middle = figure.add_subplot(grid[1], sharex=left, sharey=left)
+    right = figure.add_subplot(grid[2])
+    _dots(left, inputs, encoding, [nanmean(v) for v in encoding.values()], theme)
+    _dots(middle, inputs, control, _control_means(inputs), theme)
+    _whiskers(left, inputs)
+    _intervals(middle, inputs)
+    _finish_dots(left, middle, inputs, encoding, control)
+    _scatter(right, inputs, encoding, control, theme)
 
 
 def site_values(inputs: ReportInputs) -> tuple[Values, Values]:

@@ -48,7 +48,7 @@ def control_curves(
     models = [
         m for m in inputs.models if any((m, site) in inputs.sweeps for site in sites)
     ]
-    limits = {site: _limits(inputs, site) for site in sites}
+    limits = {site: site_limits(inputs, site) for site in sites}
     with style(theme):
         panel = min(_PANEL, (_WIDEST - 0.55) / (1.2 * max(len(sites), 1)))
         width = 0.55 + panel * 1.2 * max(len(sites), 1)
@@ -60,17 +60,17 @@ def control_curves(
         return finished(figure)
 
 
-def _points(inputs: ReportInputs, stimuli: Sequence) -> Float[np.ndarray, "point 2"]:
+def points_of(inputs: ReportInputs, stimuli: Sequence) -> Float[np.ndarray, "point 2"]:
     """Predicted and recorded of the stimuli that have both."""
     pairs = [(s.predicted, inputs.response(s)) for s in stimuli]
     points = np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
     return points[np.all(np.isfinite(points), axis=1)]
 
 
-def _limits(inputs: ReportInputs, site: str) -> tuple[float, float]:
+def site_limits(inputs: ReportInputs, site: str) -> tuple[float, float]:
     """One range for both axes of a site's panels, over all models."""
     sweeps = [sweep for (_, name), sweep in inputs.sweeps.items() if name == site]
-    points = [_points(inputs, sweep.accentuated()) for sweep in sweeps]
+    points = [points_of(inputs, sweep.accentuated()) for sweep in sweeps]
     values = np.concatenate([p.ravel() for p in points] or [np.empty(0)])
     if values.size == 0:
         return -1.0, 1.0
@@ -151,10 +151,10 @@ def _draw_seed(
 ) -> int:
     """One seed's line over its levels; returns the number of points drawn."""
     stimuli = [s for s in sweep.accentuated() if s.seed == seed] if sweep else []
-    line = _points(inputs, stimuli)
+    line = points_of(inputs, stimuli)
     axes.plot(line[:, 0], line[:, 1], color=colour, lw=0.9, alpha=0.55)
     for hit, face in ((True, colour), (False, axes.get_facecolor())):
-        points = _points(inputs, [s for s in stimuli if s.hit == hit])
+        points = points_of(inputs, [s for s in stimuli if s.hit == hit])
         axes.plot(
             points[:, 0], points[:, 1], ls="", marker="o", ms=3, mew=0.8, mec=colour,
             mfc=face, alpha=0.8,

@@ -61,19 +61,19 @@ def _jpeg(pixels: np.ndarray, side: int, quality: int) -> bytes:
     return stream.getvalue()
 
 
-def site_gallery(inputs: ReportInputs, uris: dict[str, str]) -> str:
-    """All grids, one block per site with the models side by side."""
+def site_grids(inputs: ReportInputs, site: str, uris: dict[str, str]) -> str:
+    """The stimuli of a site: one grid per model, side by side.
+
+    Args:
+      inputs: the report's data.
+      site: which one.
+      uris: every stimulus as a data URI, by id.
+    """
     number_of = {s.stimulus_id: i for i, s in enumerate(inputs.stimuli.stimuli)}
-    blocks = []
-    for index, site in enumerate(inputs.sites):
-        sweeps = [sweep for (_, name), sweep in inputs.sweeps.items() if name == site]
-        grids = "\n".join(_grid(inputs, sweep, uris, number_of) for sweep in sweeps)
-        columns = 1 + max((len(sweep.levels) for sweep in sweeps), default=0)
-        blocks.append(
-            f'<div class="site" data-site="{index}"><h3>Site {escaped(site)}</h3>'
-            f'<div class="grids" style="--columns:{columns}">{grids}</div></div>'
-        )
-    return "\n".join(blocks)
+    sweeps = [sweep for (_, name), sweep in inputs.sweeps.items() if name == site]
+    grids = "\n".join(_grid(inputs, sweep, uris, number_of) for sweep in sweeps)
+    columns = 1 + max((len(sweep.levels) for sweep in sweeps), default=0)
+    return f'<div class="grids" style="--columns:{columns}">{grids}</div>'
 
 
 def _grid(
@@ -154,8 +154,8 @@ def explorer(inputs: ReportInputs) -> str:
         '<div class="shown-now"><div id="panes"></div>\n'
         '<svg id="chart" viewBox="0 0 420 298" role="img" '
         'aria-label="recorded and predicted response over target level"></svg></div>\n'
-        '<p class="muted small">Solid: recorded. Dashed: predicted from the PNG. '
-        "Arrow keys move the slider; a click on an image of the grid brings it here."
+        '<p class="muted small">Solid, dots: recorded. Dashed, ring: predicted from '
+        "the PNG. Arrow keys move the slider; a click on an image below brings it here."
         '</p>\n<script type="application/json" id="stimulus-data">'
         f"{_payload(inputs)}</script></div>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ from paramctl_jax.report.style import (
 from paramctl_jax.types import InputError, Stimulus
 
 _CELL = 0.74  # inches
+_LETTER = 0.085  # inches, of a title
 _GAP = 0.06  # between cells, in cells
 _SEED_GAP = 0.22  # between the seed column and the levels, in cells
 
@@ -54,7 +56,8 @@ def stimulus_grid(
     width = 1 + _SEED_GAP + len(sweep.levels) * (1 + _GAP)
     height = len(sweep.seeds) * (1 + _GAP)
     with style(theme):
-        size = (width * _CELL + 1.15, height * _CELL + 1.0)
+        broad = max(width * _CELL, len(_title(sweep)) * _LETTER)
+        size = (broad + 1.15, height * _CELL + 1.0)
         figure = Figure(figsize=size, facecolor=theme.surface)
         axes = figure.add_subplot()
         for row, seed in enumerate(sweep.seeds):
@@ -64,6 +67,10 @@ def stimulus_grid(
         axes.set(xlim=(0, width), ylim=(height, -0.5), aspect="equal")
         axes.axis("off")
         return finished(figure)
+
+
+def _title(sweep: SiteSweep) -> str:
+    return f"{short(sweep.model, 40)} · site {short(sweep.site, 30)}"
 
 
 def _left(column: int) -> float:
@@ -121,7 +128,7 @@ def _label_grid(
     made = sweep.accentuated()
     hits = sum(stimulus.hit for stimulus in made)
     axes.set_title(
-        f"{short(sweep.model, 40)} · site {short(sweep.site, 30)}",
+        _title(sweep),
         color=model_colour(inputs.models.index(sweep.model)),
     )
     legend = f"{hits} of {len(made)} targets reached, judged from the PNGs"
@@ -141,12 +148,20 @@ def read_stimulus(inputs: ReportInputs, stimulus: Stimulus) -> np.ndarray:
     Raises:
       InputError: naming the file, where it is missing or no image.
     """
-    path = inputs.stimuli.directory / stimulus.filename
+    return read_png(inputs.stimuli.directory / stimulus.filename, stimulus.stimulus_id)
+
+
+def read_png(path: Path, stimulus_id: str) -> np.ndarray:
+    """Pixels of the PNG of a stimulus as 8-bit sRGB ``[height, width, 3]``.
+
+    Raises:
+      InputError: naming the file, where it is missing or no image.
+    """
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: expected the PNG of stimulus {stimulus.stimulus_id!r}, cannot be "
+            f"{path}: expected the PNG of stimulus {stimulus_id!r}, cannot be "
             f"read ({error})"
         ) from error

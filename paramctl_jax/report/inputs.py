@@ -9,12 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paramctl_jax.encoding import EncodingComparison
+from paramctl_jax.report.style import OUTSIDER, model_colour
 from paramctl_jax.types import (
+    ChoiceScore,
     ControlScore,
+    ControversialSet,
     EncodingEvaluation,
     InputError,
     ModelScore,
+    PeerReview,
+    Replication,
     SiteScore,
+    Specificity,
     Stimulus,
     StimulusSet,
     Traces,
@@ -78,6 +84,11 @@ class ReportInputs:
       encoding_comparisons: paired differences in held-out r, by two models' names.
       traces: what the optimisation loop saw, by model name, with positions in the
         order of the stimulus set.
+      peer_review: every model's predictions on every model's stimuli.
+      specificity: per model, its stimuli at the sites that they were not made for.
+      choice: the verdict between two models from controversial stimuli.
+      controversial: those stimuli, PNGs on disk.
+      replications: differences between models in several subjects.
 
     Raises:
       InputError: where the parts do not belong together.
@@ -102,6 +113,11 @@ class ReportInputs:
         dataclasses.field(default_factory=dict)
     )
     traces: Mapping[str, Traces] = dataclasses.field(default_factory=dict)
+    peer_review: PeerReview | None = None
+    specificity: Sequence[Specificity] = ()
+    choice: ChoiceScore | None = None
+    controversial: ControversialSet | None = None
+    replications: Sequence[Replication] = ()
 
     def __post_init__(self) -> None:
         """Refuses parts that do not belong together, before anything is drawn."""
@@ -112,6 +128,7 @@ class ReportInputs:
         )
         self._require_known(set(self.model_scores), "control scores")
         self._require_known(set(self.traces), "traces")
+        self._require_contest()
         ids = {stimulus.stimulus_id for stimulus in self.stimuli.stimuli}
         strangers = sorted(set(self.recorded) - ids)
         if strangers:
@@ -136,6 +153,17 @@ class ReportInputs:
                     "expected the traces of this stimulus set"
                 )
 
+    def _require_contest(self) -> None:
+        """Refuses a verdict on other models than the controversial stimuli's."""
+        if self.choice is None or self.controversial is None:
+            return
+        judged, shown = (self.choice.a, self.choice.b), self.controversial.models
+        if not set(judged) <= set(shown):
+            raise InputError(
+                f"report: the verdict is between {list(judged)}, the controversial "
+                f"stimuli are of {list(shown)[:10]}; expected the verdict on this set"
+            )
+
     def _require_known(self, models: set[str], what: str) -> None:
         unknown = sorted(models - set(self.evaluations))
         if unknown:
@@ -148,6 +176,11 @@ class ReportInputs:
     def models(self) -> tuple[str, ...]:
         """Model names in the order of the report."""
         return tuple(self.evaluations)
+
+    def colour(self, model: str) -> str:
+        """Colour of a model; grey for one that the report has no evaluation of."""
+        known = model in self.evaluations
+        return model_colour(self.models.index(model)) if known else OUTSIDER
 
     @functools.cached_property
     def model_scores(self) -> Mapping[str, ModelScore]:

@@ -6,7 +6,7 @@ import importlib.resources
 from collections.abc import Mapping, Sequence
 
 from paramctl_jax.report.accentuation import Plate
-from paramctl_jax.report.gallery import BUDGET, embedded_stimuli, explorer, site_gallery
+from paramctl_jax.report.gallery import BUDGET, embedded_stimuli, explorer
 from paramctl_jax.report.inputs import ReportInputs
 from paramctl_jax.report.markup import (
     bullets,
@@ -20,11 +20,13 @@ from paramctl_jax.report.markup import (
 )
 from paramctl_jax.report.remarks import (
     HOW_TO_READ,
+    TYPICAL,
     counts,
     flattened,
     model_facts,
     remarks,
 )
+from paramctl_jax.report.site_pages import site_pages
 from paramctl_jax.report.style import model_colour, number
 from paramctl_jax.report.summary import Row, model_rows, site_rows
 from paramctl_jax.report.tables import (
@@ -33,6 +35,7 @@ from paramctl_jax.report.tables import (
     seed_table,
     site_choice,
 )
+from paramctl_jax.report.verdicts import Chapter, chapters
 
 # Nothing may be fetched, from anywhere: the page works offline by construction.
 _POLICY = (
@@ -50,6 +53,7 @@ def page(
     comparison: Pictures,
     curves: Pictures,
     plates: Sequence[tuple[Plate, Picture]] = (),
+    verdicts: Mapping[str, Picture] | None = None,
 ) -> str:
     """The whole report as one HTML text.
 
@@ -58,11 +62,14 @@ def page(
       comparison: the comparison figure by its description.
       curves: the control curve figures by their descriptions.
       plates: the figures of the section on accentuation.
+      verdicts: the figures of the sections of verdicts, by the names of their plates.
 
     Returns:
       HTML that refers to nothing outside itself.
     """
+    verdicts = verdicts or {}
     drawn = [*comparison.values(), *curves.values(), *(p for _, p in plates)]
+    drawn += verdicts.values()
     figures = sum(len(light) + len(dark) for light, dark, _ in drawn)
     uris, reduction = embedded_stimuli(inputs, BUDGET - figures)
     notes = [*remarks(inputs), *([reduction] if reduction else [])]
@@ -71,6 +78,7 @@ def page(
         _header(inputs, notes),
         _cards(rows),
         _models_section(inputs, rows, comparison),
+        *(_chapter(chapter, verdicts) for chapter in chapters(inputs)),
         _stimuli_section(inputs, uris),
         _curves_section(curves),
         _accentuation_section(plates),
@@ -140,6 +148,7 @@ def _models_section(
         "models",
         "Encoding and control",
         _figures(comparison),
+        paragraph(TYPICAL, "muted small") if inputs.sweeps and comparison else "",
         rows_table(rows, "model", colours),
         paragraph(
             "Encoding (r, R², r / ceiling): held-out natural images, mean over the "
@@ -161,10 +170,10 @@ def _stimuli_section(inputs: ReportInputs, uris: dict[str, str]) -> str:
     flag = '<span class="corner"></span> the saved PNG misses its target'
     return section(
         "stimuli",
-        "Stimuli",
+        "Stimuli, site by site",
         explorer(inputs),
         f'<p class="muted small">{escaped(legend)} {flag}.</p>',
-        site_gallery(inputs, uris),
+        site_pages(inputs, uris),
     )
 
 
@@ -194,6 +203,20 @@ def _accentuation_section(plates: Sequence[tuple[Plate, Picture]]) -> str:
     return section("accentuation", "Accentuation", *parts)
 
 
+def _chapter(chapter: Chapter, pictures: Mapping[str, Picture]) -> str:
+    """A section of verdicts; without the figures that were not drawn."""
+    figures = [
+        (f"<h3>{escaped(plate.heading)}</h3>" if plate.heading else "")
+        + _figures({plate.described: pictures[plate.name]})
+        + paragraph(plate.caption, "muted small")
+        for plate in chapter.plates
+        if plate.name in pictures
+    ]
+    return section(
+        chapter.anchor, chapter.heading, chapter.lead, *figures, chapter.rest
+    )
+
+
 def _figures(pictures: Pictures) -> str:
     return "\n".join(
         f'<div class="scroll"><picture class="figure">'
@@ -213,7 +236,7 @@ def _sites_section(inputs: ReportInputs) -> str:
                 f"<details><summary>{model_label(model, index)}</summary>"
                 f"{rows_table(rows, 'site')}{seed_table(inputs, model)}</details>"
             )
-    return section("sites", "Site by site", *tables, site_choice(inputs))
+    return section("sites", "Numbers of every site", *tables, site_choice(inputs))
 
 
 def _provenance_section(inputs: ReportInputs) -> str:

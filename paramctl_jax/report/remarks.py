@@ -9,6 +9,12 @@ from typing import Any
 from paramctl_jax.report.inputs import ReportInputs
 from paramctl_jax.report.style import number
 
+TYPICAL = (
+    "a and b show a typical site and seed image, not the best: those whose control, "
+    "averaged over models, is the median; of more than three models those with the "
+    "highest, the median and the lowest control. A red corner: the saved PNG misses "
+    "its target."
+)
 HOW_TO_READ = {
     "Target, predicted, recorded": (
         "What was asked for; what the model says of the saved 8-bit PNG; what the "
@@ -33,6 +39,15 @@ HOW_TO_READ = {
         "Stimuli whose prediction, made again from the PNG, lies within 5 % of the "
         "level range of its target. Misses stay in the set, are flagged by a red "
         "corner and count in every denominator."
+    ),
+    "Peer review": (
+        "Control with the predictions of another model than the one that made the "
+        "stimuli. A model whose own stimuli alone speak for it has not been tested."
+    ),
+    "κ": (
+        "Choice between two models by controversial stimuli, each seed image driven up "
+        "for one and down for the other: mean difference of the responses to the two, "
+        "over twice the site's SD. 0 where the subject follows neither."
     ),
     "p (min)": (
         "Exact sign-flip tests over seeds and over sites, each with the smallest p "

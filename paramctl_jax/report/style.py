@@ -22,6 +22,7 @@ PALETTE = (
     "#56a9dc",  # sky
     "#75640f",  # olive
 )
+OUTSIDER = "#7d8590"  # a model or value that is of none of the report's models
 MARKERS = "oDs^vPX"
 MISSED = "#c8102e"
 DPI = 200

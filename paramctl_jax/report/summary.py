@@ -48,7 +48,8 @@ def nanmean(values: np.ndarray | Sequence[float]) -> float:
     return float(finite.mean()) if finite.size else math.nan
 
 
-def _cell(value: float, reason: str, text: str | None = None) -> Cell:
+def number_cell(value: float, reason: str, text: str | None = None) -> Cell:
+    """A number as a cell; an undefined one is an en dash with its reason."""
     if math.isfinite(value):
         return Cell(value, number(value) if text is None else text)
     return Cell(math.nan, "–", reason)
@@ -79,7 +80,7 @@ def _encoding_cells(inputs: ReportInputs, model: str, sites: Sequence[str]) -> d
 
 def _mean_cell(values: np.ndarray, count: int, reason: str) -> Cell:
     """Mean over sites; says so where some of the `count` sites are not in it."""
-    cell = _cell(nanmean(values), reason)
+    cell = number_cell(nanmean(values), reason)
     defined = int(np.isfinite(values).sum())
     if 0 < defined < count:
         partial = f"mean over {defined} of {count} sites; undefined in the others"
@@ -92,7 +93,7 @@ def _hit_cell(inputs: ReportInputs, model: str, sites: Sequence[str]) -> Cell:
     made = [stimulus for sweep in sweeps for stimulus in sweep.accentuated()]
     hits = sum(stimulus.hit for stimulus in made)
     value = hits / len(made) if made else math.nan
-    return _cell(value, NO_TARGETS, f"{hits}/{len(made)}")
+    return number_cell(value, NO_TARGETS, f"{hits}/{len(made)}")
 
 
 def model_rows(inputs: ReportInputs) -> list[Row]:
@@ -110,12 +111,12 @@ def _model_cells(inputs: ReportInputs, model: str) -> dict[str, Cell]:
     seeds = sum(len(site.seeds) for site in score.sites.values()) if score else 0
     used = float(score.n_seeds_used) if score else math.nan
     return {
-        "sites": _cell(float(len(sites)), "", str(len(sites))),
+        "sites": number_cell(float(len(sites)), "", str(len(sites))),
         **_encoding_cells(inputs, model, sites),
-        "control": _cell(mean, reason, f"{number(mean)} ± {number(sd)}"),
+        "control": number_cell(mean, reason, f"{number(mean)} ± {number(sd)}"),
         "95 % CI": _interval_cell(ci, NO_INTERVAL if score else NOT_RECORDED),
-        "slope": _cell(nanmean(slopes), reason),
-        "seeds used": _cell(used, NOT_RECORDED, f"{used:.0f}/{seeds}"),
+        "slope": number_cell(nanmean(slopes), reason),
+        "seeds used": number_cell(used, NOT_RECORDED, f"{used:.0f}/{seeds}"),
         "hits": _hit_cell(inputs, model, sites),
     }
 
@@ -123,11 +124,12 @@ def _model_cells(inputs: ReportInputs, model: str) -> dict[str, Cell]:
 def site_rows(inputs: ReportInputs, model: str) -> list[Row]:
     """One row per site of a model, with its noise ceiling and pooled r."""
     return [
-        Row(site, _site_cells(inputs, model, site)) for site in inputs.sites_of(model)
+        Row(site, site_cells(inputs, model, site)) for site in inputs.sites_of(model)
     ]
 
 
-def _site_cells(inputs: ReportInputs, model: str, site: str) -> dict[str, Cell]:
+def site_cells(inputs: ReportInputs, model: str, site: str) -> dict[str, Cell]:
+    """Encoding, control and hits of one model at one site."""
     evaluation = inputs.evaluations[model]
     at = [index for index, name in enumerate(evaluation.site_ids) if name == site]
     score = inputs.site_score(model, site)
@@ -139,11 +141,13 @@ def _site_cells(inputs: ReportInputs, model: str, site: str) -> dict[str, Cell]:
     seeds = f"{score.n_seeds_used}/{len(score.seeds)}" if score else ""
     return {
         **_encoding_cells(inputs, model, (site,)),
-        "ceiling": _cell(nanmean(evaluation.ceiling[at]), "no repeats of these images"),
-        "control": _cell(scored("control"), reason),
-        "slope": _cell(scored("slope"), reason),
-        "pooled r": _cell(scored("pooled_r"), reason),
-        "seeds used": _cell(scored("n_seeds_used"), NOT_RECORDED, seeds),
+        "ceiling": number_cell(
+            nanmean(evaluation.ceiling[at]), "no repeats of these images"
+        ),
+        "control": number_cell(scored("control"), reason),
+        "slope": number_cell(scored("slope"), reason),
+        "pooled r": number_cell(scored("pooled_r"), reason),
+        "seeds used": number_cell(scored("n_seeds_used"), NOT_RECORDED, seeds),
         "hits": _hit_cell(inputs, model, (site,)),
     }
 

@@ -47,7 +47,7 @@ def control_comparisons(inputs: ReportInputs) -> str:
         )
         for c in shown
     ]
-    return "<h3>Differences in control</h3>" + _folded(
+    return "<h3>Differences in control</h3>" + folded(
         table((*heads, "p over sites"), rows), len(rows)
     )
 
@@ -76,7 +76,7 @@ def encoding_comparisons(inputs: ReportInputs) -> str:
     )
     return (
         "<h3>Differences in encoding</h3>"
-        + _folded(table(heads, rows), len(rows))
+        + folded(table(heads, rows), len(rows))
         + explained
     )
 
@@ -120,7 +120,8 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"[{number(low, signed=True)}, {number(high, signed=True)}]"
 
 
-def _folded(html: str, count: int) -> str:
+def folded(html: str, count: int) -> str:
+    """A table of more than a few rows, behind its number of rows."""
     if count <= FEW:
         return html
     return f"<details><summary>All {count}</summary>{html}</details>"

@@ -14,8 +14,15 @@ from paramctl_jax.report.comparison import encoding_and_control
 from paramctl_jax.report.curves import control_curves
 from paramctl_jax.report.grids import stimulus_grid
 from paramctl_jax.report.inputs import ReportInputs
+from paramctl_jax.report.overview import overview
 from paramctl_jax.report.page import Picture, Pictures, page
+from paramctl_jax.report.scatter import (
+    FEWEST_MODELS,
+    encoding_against_control,
+    model_points,
+)
 from paramctl_jax.report.style import DARK, LIGHT, Theme, figure_png
+from paramctl_jax.report.verdicts import chapters
 
 _SITES_PER_FIGURE = 5
 _PIXELS_PER_INCH = 106  # 9 pt text appears at 13 px
@@ -42,17 +49,46 @@ def write_report(directory: str | Path, inputs: ReportInputs) -> Path:
     for number, (model, site) in enumerate(inputs.sweeps):
         name = f"stimuli_{number:02d}_{_slug(model)}_{_slug(site)}.png"
         atomic_write(figures / name, figure_png(stimulus_grid(inputs, model, site)))
-    compared = _picture(
-        figures / "encoding_and_control.png",
-        lambda theme: encoding_and_control(inputs, theme),
-    )
-    described = "Encoding and control of every model, and one against the other"
     shown = [
         (plate, _picture(figures / f"{plate.name}.png", plate.draw))
         for plate in plates(inputs)
     ]
-    html = page(inputs, {described: compared}, _curves(figures, inputs), shown)
+    verdicts = {
+        plate.name: _picture(figures / f"{plate.name}.png", plate.draw)
+        for chapter in chapters(inputs)
+        for plate in chapter.plates
+    }
+    html = page(
+        inputs, _comparison(figures, inputs), _curves(figures, inputs), shown, verdicts
+    )
     return atomic_write(directory / "report.html", html.encode("utf-8"))
+
+
+def _comparison(figures: Path, inputs: ReportInputs) -> Pictures:
+    """The figures of all models: the whole experiment in one, and the scatter.
+
+    Before there are stimuli the first has only its last part.
+    """
+    alone = _picture(
+        figures / "encoding_and_control.png",
+        lambda theme: encoding_and_control(inputs, theme),
+    )
+    pictures = {"Encoding and control of every model": alone}
+    if inputs.sweeps:
+        described = (
+            "One seed image at its target levels per model; recorded against predicted "
+            "responses of its site; encoding and control of every model"
+        )
+        whole = _picture(
+            figures / "overview.png", lambda theme: overview(inputs, theme)
+        )
+        pictures = {described: whole}
+    if len(model_points(inputs)) >= FEWEST_MODELS:
+        pictures["Control over encoding, one point per model"] = _picture(
+            figures / "encoding_against_control.png",
+            lambda theme: encoding_against_control(inputs, theme),
+        )
+    return pictures
 
 
 def _curves(figures: Path, inputs: ReportInputs) -> Pictures:

@@ -56,11 +56,39 @@ def crossed_bootstrap(
       >>> crossed_bootstrap(np.full((5, 10), 0.5), n_bootstrap=100)
       (0.5, 0.5)
     """
+    draws = crossed_draws(values, n_bootstrap, random_seed)
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return np.nan, np.nan
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def crossed_draws(
+    values: Float[np.ndarray, "site seed"],
+    n_bootstrap: int = 10_000,
+    random_seed: int = 0,
+) -> Float[np.ndarray, " draw"]:
+    """The draws behind `crossed_bootstrap`.
+
+    Args:
+      values: one number per sweep; NaN: undefined.
+      n_bootstrap: number of draws.
+      random_seed: of the random generator.
+
+    Returns:
+      `crossed_mean` of every resampled design; NaN for a draw that hits undefined
+      sweeps only. All NaN with fewer than two defined values.
+
+    Raises:
+      InputError: no draws asked for.
+    """
     if n_bootstrap < 1:
         raise InputError(f"n_bootstrap: expected at least 1 draw, found {n_bootstrap}")
     defined = np.isfinite(values)
     if defined.sum() < 2:
-        return np.nan, np.nan
+        return np.full(n_bootstrap, np.nan)
     values = values[defined.any(axis=1)][:, defined.any(axis=0)]
     defined = np.isfinite(values).astype(np.float64)
     rng = np.random.default_rng(random_seed)
@@ -71,11 +99,8 @@ def crossed_bootstrap(
     control = (seed_draws @ np.nan_to_num(values).T) / np.maximum(weight, 1)
     site_draws = site_draws * (weight > 0)
     n_sites = site_draws.sum(axis=1)
-    usable = n_sites > 0  # a draw may hit undefined sweeps only
-    draws = np.sum(site_draws * control, axis=1)[usable] / n_sites[usable]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
+    total = np.sum(site_draws * control, axis=1)
+    return np.where(n_sites > 0, total / np.maximum(n_sites, 1), np.nan)
 
 
 def sign_flip_test(

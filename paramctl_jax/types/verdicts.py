@@ -32,6 +32,20 @@ class PeerReview:
     n_sites: np.ndarray
     notes: tuple[str, ...] = ()
 
+    @property
+    def generalisation(self) -> Float[np.ndarray, " reviewer"]:
+        """Mean control of every reviewer on the stimuli that other models made.
+
+        NaN where there are no others, or where one of those entries is undefined: a
+        mean over fewer makers could not be compared with the other columns.
+        """
+        means = np.full(len(self.reviewers), np.nan)
+        for column, reviewer in enumerate(self.reviewers):
+            others = [row for row, name in enumerate(self.makers) if name != reviewer]
+            if others:
+                means[column] = self.control[others, column].mean()
+        return means
+
 
 @dataclasses.dataclass(frozen=True)
 class Specificity:
@@ -45,10 +59,11 @@ class Specificity:
         responses of the recorded site.
       target: mean of `control` where driven and recorded are one site.
       others: mean over driven sites of the mean of `control` over the other sites.
-      difference: `target` minus `others`.
+      difference: `target` minus `others`, both over the sweeps that have the two.
       ci: of the difference, crossed seed x site bootstrap, 95 %.
       p_sites, p_min_sites: exact sign-flip test over driven sites, and the smallest p
         that it can reach.
+      notes: what was left out, in plain words.
     """
 
     model: str
@@ -61,6 +76,7 @@ class Specificity:
     ci: tuple[float, float]
     p_sites: float
     p_min_sites: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +98,7 @@ class ChoiceSite:
         stimuli; NaN with fewer than three or constant values.
       up_a: ``mean(a_high - seed) / sd``: what driving `a` up did to the site.
       up_b: ``mean(b_high - seed) / sd``.
+      sd: of the site's responses, the unit of `kappa`, `up_a` and `up_b`.
     """
 
     seeds: tuple[str, ...]
@@ -95,6 +112,7 @@ class ChoiceSite:
     r_b: float
     up_a: float
     up_b: float
+    sd: float = float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +161,7 @@ class Replication:
       p_subjects, p_min_subjects: exact sign-flip test over subjects, and the smallest
         p that it can reach.
       p_sites, p_min_sites: the same over the sites of all subjects together.
+      notes: subjects that were left out, in plain words.
     """
 
     a: str
@@ -157,3 +176,4 @@ class Replication:
     p_min_subjects: float
     p_sites: float
     p_min_sites: float
+    notes: tuple[str, ...] = ()

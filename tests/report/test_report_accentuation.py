@@ -222,7 +222,7 @@ def test_captions_say_what_is_drawn(paths, lanes):
 
 def test_page_with_all_figures(small, tmp_path):
     html = write_report(tmp_path, small).read_text(encoding="utf-8")
-    assert html.index("Accentuation</h2>") < html.index("Site by site</h2>")
+    assert html.index("Accentuation</h2>") < html.index("Numbers of every site</h2>")
     assert len(plates(small)) == 4
     for plate in plates(small):
         assert (tmp_path / "figures" / f"{plate.name}.png").is_file()

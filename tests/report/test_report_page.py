@@ -5,11 +5,11 @@ import dataclasses
 import json
 import math
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from closed_loop import build
+from parsed_page import Page
 from PIL import Image
 
 from paramctl_jax.encoding import compare_encoding
@@ -18,48 +18,6 @@ from paramctl_jax.report.gallery import embedded_stimuli
 from paramctl_jax.report.page import page
 from paramctl_jax.types import ControlScore, InputError, StimulusSet
 from tests.evaluations import evaluation_of
-
-VOID = {"meta", "img", "input", "source", "br"}
-
-
-class Page(HTMLParser):
-    """Tags, attributes, ids, and the text of tables and scripts."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.open = [], [], []
-        self.rows, self.scripts, self.text = [], [], ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th") and self.rows:
-            self.rows[-1].append("")
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "script" in self.open:
-            self.scripts[-1] += data
-        elif "style" not in self.open:
-            self.text += data
-            if {"td", "th"} & set(self.open):
-                self.rows[-1][-1] += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.attributes if name == tag]
-
-    def row(self, name):
-        return next(row for row in self.rows if row and row[0] == name)
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +60,12 @@ def test_every_figure_is_written_and_those_of_the_page_are_embedded(
     report, html, inputs
 ):
     figures = {path.name: path for path in (report.parent / "figures").iterdir()}
-    assert len(figures) == len(inputs.sweeps) + 4
+    assert len(figures) == len(inputs.sweeps) + 5
     for path in figures.values():
         with Image.open(path) as image:
             image.load()
             assert min(image.size) > 200
-    curves = ("encoding_and_control.png", "control_curves_00.png")
+    curves = ("overview.png", "control_curves_00.png")
     for name in (*curves, "errors.png", "changes.png"):
         assert base64.b64encode(figures[name].read_bytes()).decode() in html
 

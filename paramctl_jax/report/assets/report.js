@@ -112,7 +112,10 @@
       draw("polyline", { points: line("predicted"), fill: "none", stroke: colour, "stroke-width": 1.2, "stroke-dasharray": "5 4", opacity: 0.7 });
       draw("polyline", { points: line("recorded"), fill: "none", stroke: colour, "stroke-width": 1.8 });
       for (const s of own.filter((p) => p.recorded !== null)) {
-        draw("circle", { cx: x(s.target), cy: y(s.recorded), r: s.level === now ? 5 : 2.6, fill: colour });
+        draw("circle", { cx: x(s.target), cy: y(s.recorded), r: s.level === now ? 5.5 : 2.6, fill: colour });
+      }
+      for (const s of own.filter((p) => p.predicted !== null && p.level === now)) {
+        draw("circle", { class: "ring", cx: x(s.target), cy: y(s.predicted), r: 5.5, fill: "none", stroke: colour, "stroke-width": 1.8 });
       }
     }
   }
@@ -129,10 +132,17 @@
     );
     const targets = [...new Set(current.map((s) => text(s.target)))];
     find("level-text").textContent = `${Number(level.value) + 1} of ${steps.length}` + (targets.length === 1 ? `: ${targets[0]} ${data.units}` : "");
-    document.querySelectorAll(".site").forEach((block) => { block.hidden = block.dataset.site !== site.value; });
     document.querySelectorAll(".grid button.shown").forEach((button) => button.classList.remove("shown"));
     for (const s of current) images.get(s.i).parentElement.classList.add("shown");
+    // What a screen reader says of the slider: the level, and every shown model's numbers.
+    level.setAttribute("aria-valuetext", [find("level-text").textContent, ...current.map((s) =>
+      `${data.models[s.model]}: predicted ${text(s.predicted)}, recorded ${text(s.recorded)}`)].join("; "));
     chart(now);
+  }
+
+  // The page of the chosen site is opened, the others are folded.
+  function unfold() {
+    document.querySelectorAll("details.site").forEach((block) => { block.open = block.dataset.site === site.value; });
   }
 
   function choose() {
@@ -145,12 +155,13 @@
 
   const swept = [...new Set(stimuli.map((s) => s.site))].sort((a, b) => a - b);
   fill(site, swept.map((s) => [s, data.sites[s]]));
-  site.addEventListener("change", choose);
+  site.addEventListener("change", () => { choose(); unfold(); });
   seed.addEventListener("change", render);
   model.addEventListener("change", render);
   level.addEventListener("input", render);
   document.querySelectorAll(".grid button").forEach((button) => button.addEventListener("click", () => {
     const picked = stimuli[Number(button.firstElementChild.dataset.i)];
+    if (site.value !== String(picked.site)) { site.value = String(picked.site); choose(); }
     seed.value = picked.seed;
     if (model.value !== "all") model.value = String(picked.model);
     render();
