@@ -8,19 +8,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from paramctl_jax.scoring.correlation import mean_defined, ols_slope, pearson_r
+from paramctl_jax.scoring.correlation import mean_defined, pearson_r
 from paramctl_jax.scoring.inference import (
     crossed_bootstrap,
     crossed_mean,
+    permutation_test,
     sign_flip_test,
 )
-from paramctl_jax.scoring.notes import table_notes
+from paramctl_jax.scoring.notes import named, table_notes
+from paramctl_jax.scoring.pooled import exclusion_masks
 from paramctl_jax.scoring.responses import control_table, join_notes
+from paramctl_jax.scoring.sites import Masks, site_noise, site_score
 from paramctl_jax.scoring.sweeps import SweepGrid, natural_order, sweep_grids
 from paramctl_jax.scoring.table import ControlTable
 from paramctl_jax.types import (
@@ -28,7 +32,6 @@ from paramctl_jax.types import (
     ControlScore,
     ModelScore,
     Recordings,
-    SiteScore,
     StimulusSet,
 )
 
@@ -81,40 +84,59 @@ def score_table(
       Scores, comparisons within each subject, and notes.
     """
     grids = sweep_grids(table)
-    subjects = {
-        subject: {
-            model: model_score(grid, n_bootstrap=n_bootstrap, random_seed=random_seed)
+    settings = {"n_bootstrap": n_bootstrap, "random_seed": random_seed}
+    subjects = {}
+    for subject, models in grids.items():
+        masks = exclusion_masks(models)
+        subjects[subject] = {
+            model: model_score(grid, masks[model], **settings)
             for model, grid in models.items()
         }
-        for subject, models in grids.items()
-    }
     comparisons = tuple(
-        compare_models(
-            subject, a, b, models, n_bootstrap=n_bootstrap, random_seed=random_seed
-        )
+        compare_models(subject, a, b, models, **settings)
         for subject, models in subjects.items()
         for a, b in itertools.combinations(models, 2)
     )
-    return ControlScore(subjects, comparisons, table_notes(table, grids))
+    notes = table_notes(table, grids)
+    for subject, models in subjects.items():
+        notes += tuple(
+            f"{named(subject, model)}: {note}"
+            for model, score in models.items()
+            for note in score.notes
+        )
+    return ControlScore(subjects, comparisons, notes)
 
 
 def model_score(
-    grid: SweepGrid, *, n_bootstrap: int = 10_000, random_seed: int = 0
+    grid: SweepGrid,
+    masks: Masks | None = None,
+    *,
+    n_bootstrap: int = 10_000,
+    random_seed: int = 0,
 ) -> ModelScore:
     """Score one model's sweeps in one subject.
 
     Args:
       grid: its predictions and responses, axes ``[site, seed, level]``.
-      n_bootstrap: draws of the crossed seed x site bootstrap.
-      random_seed: of the random generator.
+      masks: which points count in the pooled scores, see `exclusion_masks`; None takes
+        those that need no other model.
+      n_bootstrap: draws of the crossed seed x site bootstrap, and of the permutation
+        test.
+      random_seed: of the random generators.
 
     Returns:
       Scores per site; their mean and SD over the sites that have one.
     """
+    masks = exclusion_masks({"": grid})[""] if masks is None else masks
     r = pearson_r(grid.predicted, grid.recorded)
-    sites = {site: _site_score(grid, r, index) for index, site in enumerate(grid.sites)}
+    scored = [
+        site_score(grid, r, site, masks, site_noise(grid, site))
+        for site in range(len(grid.sites))
+    ]
+    sites = {name: score for name, (score, _) in zip(grid.sites, scored, strict=True)}
     control = np.asarray([site.control for site in sites.values()])
     control = control[np.isfinite(control)]
+    p, p_min = permutation_test(grid.predicted, grid.recorded, n_bootstrap, random_seed)
     return ModelScore(
         sites=sites,
         control_mean=float(mean_defined(control)),
@@ -123,6 +145,20 @@ def model_score(
         control_ci=crossed_bootstrap(r, n_bootstrap, random_seed),
         n_rows=grid.n_rows,
         n_duplicates=grid.n_duplicates,
+        p_permutation=p,
+        p_min_permutation=p_min,
+        notes=_noise_notes(grid, [why for _, why in scored]),
+    )
+
+
+def _noise_notes(grid: SweepGrid, reasons: Sequence[str]) -> tuple[str, ...]:
+    """Why which sites have no noise-corrected r, in a table that speaks of noise."""
+    if not np.isfinite(grid.recorded_sd).any():
+        return ()
+    counts = Counter(why for why in reasons if why)
+    return tuple(
+        f"{count} of {len(reasons)} sites have no noise-corrected r: {why}"
+        for why, count in counts.items()
     )
 
 
@@ -177,23 +213,6 @@ def compare_models(
         p_sites=p_sites,
         p_min_seeds=p_min_seeds,
         p_min_sites=p_min_sites,
-    )
-
-
-def _site_score(
-    grid: SweepGrid, r: Float[np.ndarray, "site seed"], site: int
-) -> SiteScore:
-    shown = grid.shown[site]
-    predicted, recorded = grid.predicted[site], grid.recorded[site]
-    return SiteScore(
-        seeds=tuple(
-            name for name, is_shown in zip(grid.seeds, shown, strict=True) if is_shown
-        ),
-        r=r[site, shown],
-        control=float(mean_defined(r[site])),
-        slope=float(mean_defined(ols_slope(predicted, recorded))),
-        pooled_r=float(pearson_r(predicted.ravel(), recorded.ravel())),
-        n_seeds_used=int(np.isfinite(r[site]).sum()),
     )
 
 

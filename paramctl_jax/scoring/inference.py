@@ -175,6 +175,42 @@ def level_permutation_null(
     return null
 
 
+def permutation_test(
+    predicted: Float[np.ndarray, "site seed level"],
+    recorded: Float[np.ndarray, "site seed level"],
+    n_permutations: int = 10_000,
+    random_seed: int = 0,
+) -> tuple[float, float]:
+    """Whether a model controls at all: levels shuffled within each seed.
+
+    ``p = (1 + #{shuffled mean over sites >= observed}) / (1 + n)``, one-sided: control
+    below 0 is no control.
+
+    Args:
+      predicted: model predictions, response units; NaN where missing.
+      recorded: responses, response units; NaN where missing.
+      n_permutations: number of shuffles.
+      random_seed: of the random generator.
+
+    Returns:
+      p and the smallest attainable p, ``1 / (1 + n)``; NaN without a defined r.
+
+    Example:
+      >>> p = np.linspace(-1, 1, 11)[None, None]
+      >>> permutation_test(p, 2 * p, n_permutations=99)
+      (0.01, 0.01)
+    """
+    valid = np.isfinite(predicted) & np.isfinite(recorded)
+    p, y = unit_deviation(predicted, valid), unit_deviation(recorded, valid)
+    observed = crossed_mean(np.sum(p * y, axis=-1))
+    if not np.isfinite(observed):
+        return np.nan, np.nan
+    null = level_permutation_null(predicted, recorded, n_permutations, random_seed)
+    null = mean_defined(null, axis=1)
+    n_extreme = int(np.sum(null >= observed - 1e-12))
+    return (1 + n_extreme) / (1 + n_permutations), 1 / (1 + n_permutations)
+
+
 def _exact_p(units: Float[np.ndarray, " unit"], threshold: float) -> float:
     """Share of sign patterns at least as extreme, threshold > 0.
 

@@ -26,10 +26,19 @@ def table_notes(
     notes = _empty_levels(table)
     for subject, models in grids.items():
         for model, grid in models.items():
-            name = f"{subject}/{model}" if subject else model
-            notes += [f"{name}: {note}" for note in _model_notes(grid)]
+            notes += [f"{named(subject, model)}: {x}" for x in _model_notes(grid)]
         notes += _missing_cells(subject, models)
     return tuple(notes)
+
+
+def named(subject: str, model: str) -> str:
+    """A model in a subject, as notes begin.
+
+    Example:
+      >>> named("red", "resnet50"), named("", "resnet50")
+      ('red/resnet50', 'resnet50')
+    """
+    return f"{subject}/{model}" if subject else model
 
 
 def _empty_levels(table: ControlTable) -> list[str]:
@@ -114,12 +123,11 @@ def _missing_cells(subject: str, models: Mapping[str, SweepGrid]) -> list[str]:
         lacking = everything - own
         if not lacking:
             continue
-        name = f"{subject}/{model}" if subject else model
         sites = sorted({site for site, _ in lacking} - {site for site, _ in own})
         which = f"; sites {_listed(sites)} altogether" if sites else ""
         notes.append(
-            f"{name}: {len(lacking)} of {len(everything)} sweeps of this subject are "
-            f"missing and left out of its comparisons{which}"
+            f"{named(subject, model)}: {len(lacking)} of {len(everything)} sweeps of "
+            f"this subject are missing and left out of its comparisons{which}"
         )
     return notes
 

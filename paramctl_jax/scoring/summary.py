@@ -1,16 +1,34 @@
-"""Control scores as text to read and as JSON to keep."""
+"""Control scores as text to read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
-from paramctl_jax.scoring.correlation import mean_defined
-from paramctl_jax.types import Comparison, ControlScore, ModelScore
+from paramctl_jax.scoring.animals import replicate
+from paramctl_jax.scoring.multiplicity import holm_comparisons
+from paramctl_jax.scoring.pooled import MASKS
+from paramctl_jax.scoring.records import over_sites
+from paramctl_jax.types import Comparison, ControlScore, ModelScore, Replication
 
+_FURTHER_TITLE = (
+    "further numbers, means over sites (docs/scores.md); p of control against levels "
+    "shuffled within seeds"
+)
+_FURTHER_HEAD = (
+    "model",
+    "p (smallest)",
+    "R2 identity",
+    "Spearman",
+    "rising",
+    "modulation",
+    "r within",
+    "noise-corrected",
+    *(f"pooled {mask}" for mask in MASKS),
+)
 _MODEL_HEAD = (
     "model",
     "control ± SD",
@@ -24,7 +42,17 @@ _PAIR_TITLE = (
     "paired comparisons (crossed seed x site bootstrap; sign-flip tests, smallest "
     "attainable p in brackets)"
 )
-_PAIR_HEAD = ("a - b", "difference", "95 % CI", "p seeds", "p sites")
+_PAIR_HEAD = ("a - b", "difference", "95 % CI", "p seeds", "Holm", "p sites", "Holm")
+_SUBJECTS_TITLE = "differences in several subjects"
+_SUBJECTS_HEAD = (
+    "a - b",
+    "subjects",
+    "agree",
+    "mean",
+    "95 % CI",
+    "p sites of all",
+    "p subjects",
+)
 
 
 def format_scores(score: ControlScore) -> str:
@@ -48,93 +76,66 @@ def format_scores(score: ControlScore) -> str:
         ranked = sorted(models.items(), key=lambda item: _rank(item[1]))
         rows = [(name, *_model_cells(model)) for name, model in ranked]
         parts += [_aligned([_MODEL_HEAD, *rows]), ""]
+        rows = [(name, *_further_cells(model)) for name, model in ranked]
+        parts += [_FURTHER_TITLE, _aligned([_FURTHER_HEAD, *rows]), ""]
         pairs = [c for c in score.comparisons if c.subject == subject]
         if pairs:
-            rows = [_pair_cells(pair) for pair in pairs]
+            adjusted = holm_comparisons(pairs)
+            rows = [_pair_cells(*both) for both in zip(pairs, adjusted, strict=True)]
             parts += [_PAIR_TITLE, _aligned([_PAIR_HEAD, *rows]), ""]
+    repeated = replicate(score)
+    if repeated:
+        rows = [_replication_cells(one) for one in repeated]
+        parts += [_SUBJECTS_TITLE, _aligned([_SUBJECTS_HEAD, *rows]), ""]
     if score.notes:
         parts += ["notes", *(f"- {note}" for note in score.notes)]
     return "\n".join(parts).rstrip() or "no scores"
 
 
-def scores_to_json(score: ControlScore) -> dict[str, Any]:
-    """The scores as plain JSON types; a number that is undefined is None.
-
-    Args:
-      score: what `control_score` or `score_table` returned.
-
-    Returns:
-      ``subjects`` -> subject -> ``models`` -> model -> control and its sites,
-      ``comparisons`` and ``notes``, which say why a number is undefined.
-    """
-    return {
-        "subjects": {
-            subject: {"models": {m: _model_json(s) for m, s in models.items()}}
-            for subject, models in score.subjects.items()
-        },
-        "comparisons": [_pair_json(pair) for pair in score.comparisons],
-        "notes": list(score.notes),
-    }
-
-
-def _model_json(model: ModelScore) -> dict[str, Any]:
-    return {
-        "control_mean": _number(model.control_mean),
-        "control_sd": _number(model.control_sd),
-        "control_sd_ddof1": _number(model.control_sd_ddof1),
-        "control_ci": _numbers(model.control_ci),
-        "n_sites": model.n_sites,
-        "n_seeds_used": model.n_seeds_used,
-        "n_rows": model.n_rows,
-        "n_duplicates": model.n_duplicates,
-        "sites": {
-            name: {
-                "control": _number(site.control),
-                "slope": _number(site.slope),
-                "pooled_r": _number(site.pooled_r),
-                "n_seeds_used": site.n_seeds_used,
-            }
-            for name, site in model.sites.items()
-        },
-    }
-
-
-def _pair_json(pair: Comparison) -> dict[str, Any]:
-    return {
-        "subject": pair.subject,
-        "a": pair.a,
-        "b": pair.b,
-        "difference": _number(pair.difference),
-        "ci": _numbers(pair.ci),
-        "p_seeds": _number(pair.p_seeds),
-        "p_sites": _number(pair.p_sites),
-        "p_min_seeds": _number(pair.p_min_seeds),
-        "p_min_sites": _number(pair.p_min_sites),
-    }
-
-
 def _model_cells(model: ModelScore) -> tuple[str, ...]:
     sites = model.sites
-    slope = mean_defined(np.asarray([site.slope for site in sites.values()]))
-    pooled = mean_defined(np.asarray([site.pooled_r for site in sites.values()]))
     n_sweeps = sum(len(site.seeds) for site in sites.values())
     return (
         f"{_text(model.control_mean)} ± {_text(model.control_sd)}",
         _interval(model.control_ci),
-        _text(float(slope)),
-        _text(float(pooled)),
+        _text(model.mean("slope")),
+        _text(model.mean("pooled_r")),
         f"{model.n_sites}/{len(sites)}",
         f"{model.n_seeds_used}/{n_sweeps}",
     )
 
 
-def _pair_cells(pair: Comparison) -> tuple[str, ...]:
+def _further_cells(model: ModelScore) -> tuple[str, ...]:
+    names = ("r2_identity", "spearman", "rising", "modulation")
+    names += ("r_within", "r_noise_corrected")
+    return (
+        _p(model.p_permutation, model.p_min_permutation),
+        *(_text(model.mean(name), ".2f") for name in names),
+        *(_text(over_sites(model, mask, "r"), ".2f") for mask in MASKS),
+    )
+
+
+def _pair_cells(pair: Comparison, adjusted: Float[np.ndarray, " 2"]) -> tuple[str, ...]:
     return (
         f"{pair.a} - {pair.b}",
         _text(pair.difference, "+.3f"),
         _interval(pair.ci),
-        f"{_text(pair.p_seeds, '.3g')} ({_text(pair.p_min_seeds, '.3g')})",
-        f"{_text(pair.p_sites, '.3g')} ({_text(pair.p_min_sites, '.3g')})",
+        _p(pair.p_seeds, pair.p_min_seeds),
+        _text(float(adjusted[0]), ".3g"),
+        _p(pair.p_sites, pair.p_min_sites),
+        _text(float(adjusted[1]), ".3g"),
+    )
+
+
+def _replication_cells(one: Replication) -> tuple[str, ...]:
+    return (
+        f"{one.a} - {one.b}",
+        str(len(one.subjects)),
+        f"{one.agree}/{len(one.subjects)}",
+        _text(one.pooled, "+.3f"),
+        _interval(one.pooled_ci),
+        _p(one.p_sites, one.p_min_sites),
+        _p(one.p_subjects, one.p_min_subjects),
     )
 
 
@@ -162,9 +163,6 @@ def _text(value: float, form: str = ".3f") -> str:
     return "undefined" if math.isnan(value) else format(value, form)
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _numbers(values: Iterable[float]) -> list[float | None]:
-    return [_number(value) for value in values]
+def _p(value: float, smallest: float) -> str:
+    """A p with the smallest one that its test can reach."""
+    return f"{_text(value, '.3g')} ({_text(smallest, '.3g')})"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
-from paramctl_jax.scoring.table import ControlTable
+from paramctl_jax.scoring.table import NUMBERS, ControlTable
 
 # Predictions are made in float32; what differs by less than a few of its units in the
 # last place is the same number.
@@ -25,6 +25,8 @@ class SweepGrid:
       predicted, recorded: one value per point. The levels of a sweep are packed in
         ascending order from index 0 and padded with NaN: a level is only a label, so
         equal indices of two sweeps need not mean equal levels.
+      target, floor, n_repeats, recorded_sd: of the same points; NaN where unknown.
+      labels: levels of the same points, ``""`` where there is none.
       shown: whether the table has any row of this sweep.
       n_rows: rows of the table.
       n_duplicates: rows beyond the first of each point.
@@ -36,6 +38,11 @@ class SweepGrid:
     seeds: tuple[str, ...]
     predicted: Float[np.ndarray, "site seed level"]
     recorded: Float[np.ndarray, "site seed level"]
+    target: Float[np.ndarray, "site seed level"]
+    floor: Float[np.ndarray, "site seed level"]
+    n_repeats: Float[np.ndarray, "site seed level"]
+    recorded_sd: Float[np.ndarray, "site seed level"]
+    labels: np.ndarray
     shown: Bool[np.ndarray, "site seed"]
     n_rows: int
     n_duplicates: int
@@ -92,23 +99,26 @@ def _grid(table: ControlTable, rows: list[int]) -> SweepGrid:
     sites = natural_order(site for site, _ in sweeps)
     seeds = natural_order(seed for _, seed in sweeps)
     shape = (len(sites), len(seeds), max(len(sweep) for sweep in sweeps.values()))
-    predicted, recorded = np.full(shape, np.nan), np.full(shape, np.nan)
+    values = {name: np.full(shape, np.nan) for name in NUMBERS}
+    labels = np.full(shape, "", dtype=object)
     shown, n_disagreeing = np.zeros(shape[:2], dtype=bool), 0
     for (site, seed), sweep in sweeps.items():
         cell = sites.index(site), seeds.index(seed)
         shown[cell] = True
         for index, level in enumerate(natural_order(sweep)):
-            point = _average(table, sweep[level])
-            predicted[cell][index], recorded[cell][index] = point
+            for name, value in _average(table, sweep[level]).items():
+                values[name][cell][index] = value
+            labels[cell][index] = level
             n_disagreeing += _disagree(table, sweep[level])
     n_points = sum(len(sweep) for sweep in sweeps.values())
-    n_valid = int(np.sum(np.isfinite(predicted) & np.isfinite(recorded)))
+    known = np.isfinite(values["predicted"]) & np.isfinite(values["recorded"])
+    n_valid = int(np.sum(known))
     return SweepGrid(
         sites,
         seeds,
-        predicted,
-        recorded,
-        shown,
+        **values,
+        labels=labels,
+        shown=shown,
         n_rows=len(rows),
         n_duplicates=len(rows) - n_points,
         n_invalid=n_points - n_valid,
@@ -116,18 +126,31 @@ def _grid(table: ControlTable, rows: list[int]) -> SweepGrid:
     )
 
 
-def _average(table: ControlTable, rows: list[int]) -> tuple[float, float]:
-    """Weighted mean of the point's valid rows; NaN, NaN where there is none."""
+def _average(table: ControlTable, rows: list[int]) -> dict[str, float]:
+    """Weighted means of the point's valid rows; NaN where there is none."""
     chosen = np.asarray(rows)
-    predicted, recorded = table.predicted[chosen], table.recorded[chosen]
-    valid = np.isfinite(predicted) & np.isfinite(recorded)
+    valid = np.isfinite(table.predicted[chosen]) & np.isfinite(table.recorded[chosen])
     if not valid.any():
-        return math.nan, math.nan
-    weight = table.n_repeats[chosen][valid]
-    if not np.isfinite(weight).all():
-        weight = np.ones_like(weight)
+        return dict.fromkeys(NUMBERS, math.nan)
+    chosen = chosen[valid]
+    repeats = table.n_repeats[chosen]
+    weight = repeats if np.isfinite(repeats).all() else np.ones_like(repeats)
     weight = weight / weight.sum()
-    return float(weight @ predicted[valid]), float(weight @ recorded[valid])
+    means = {name: float(weight @ getattr(table, name)[chosen]) for name in NUMBERS}
+    means["n_repeats"] = float(repeats.sum())
+    means["recorded_sd"] = _pooled_sd(table.recorded_sd[chosen], repeats)
+    return means
+
+
+def _pooled_sd(
+    sd: Float[np.ndarray, " row"], repeats: Float[np.ndarray, " row"]
+) -> float:
+    """SD within the rows of one point, by degrees of freedom; NaN where unknown."""
+    known = np.isfinite(sd) & (repeats > 1)
+    if not known.any():
+        return math.nan
+    freedom = repeats[known] - 1
+    return math.sqrt(float(freedom @ sd[known] ** 2) / float(freedom.sum()))
 
 
 def _disagree(table: ControlTable, rows: list[int]) -> bool:

@@ -17,7 +17,8 @@ from paramctl_jax import artifacts
 from paramctl_jax.types import InputError
 
 REQUIRED_COLUMNS = ("model", "site", "seed", "level", "predicted", "recorded")
-OPTIONAL_COLUMNS = ("subject", "n_repeats", "floor")
+NUMBERS = ("predicted", "recorded", "n_repeats", "floor", "target", "recorded_sd")
+OPTIONAL_COLUMNS = ("subject", *NUMBERS[2:])
 _MISSING = frozenset({"", "nan", "na"})
 
 
@@ -33,8 +34,10 @@ class ControlTable:
       predicted: what the model says of the shown PNG; NaN where missing.
       recorded: repeat-averaged response of the site; NaN where missing.
       n_repeats: valid repeats behind `recorded`; NaN where unknown.
-      floor: smallest response the site can give; NaN where unknown. Kept for scores
-        that clamp predictions; the paper's does not.
+      floor: smallest response the site can give; NaN where unknown. The pooled score
+        clamps predictions to it, the paper's does not.
+      target: level asked for, response units; NaN where unknown.
+      recorded_sd: SD over the repeats behind `recorded`, ddof 1; NaN where unknown.
     """
 
     source: str
@@ -47,20 +50,26 @@ class ControlTable:
     recorded: Float[np.ndarray, " row"]
     n_repeats: Float[np.ndarray, " row"]
     floor: Float[np.ndarray, " row"]
+    target: Float[np.ndarray, " row"]
+    recorded_sd: Float[np.ndarray, " row"]
 
     def __len__(self) -> int:
         return len(self.model)
 
 
-def read_table(path: str | os.PathLike[str]) -> ControlTable:
+def read_table(
+    path: str | os.PathLike[str], target_column: str = "target"
+) -> ControlTable:
     """Read the exchange table ``model,site,seed,level,predicted,recorded``.
 
-    Optional columns are `n_repeats`, `subject` and `floor`; any other column is
-    ignored. Ids and labels stay text, so ``007`` remains ``007``. An empty cell,
-    ``nan`` or ``NA`` under a number means missing.
+    Optional columns are `subject`, `n_repeats`, `floor`, `target` and `recorded_sd`;
+    any other column is ignored. Ids and labels stay text, so ``007`` remains ``007``.
+    An empty cell, ``nan`` or ``NA`` under a number means missing.
 
     Args:
       path: a comma-separated file in UTF-8, with or without a byte-order mark.
+      target_column: where the level asked for is, in response units; ``"level"`` for
+        tables that name levels by their targets.
 
     Returns:
       The table's columns, rows in the order of the file.
@@ -70,7 +79,7 @@ def read_table(path: str | os.PathLike[str]) -> ControlTable:
         id, text or infinity where a number belongs, a table without rows.
     """
     header, records = _parse(Path(path))
-    _check_header(path, header)
+    _check_header(path, header, target_column)
     if not records:
         raise InputError(
             f"{path}: expected one row per stimulus, found only the header"
@@ -87,8 +96,9 @@ def read_table(path: str | os.PathLike[str]) -> ControlTable:
         site=_ids(path, numbers, "site", cells["site"]),
         seed=_ids(path, numbers, "seed", cells["seed"]),
         **{
-            name: _numbers(path, numbers, name, cells.get(name))
-            for name in ("predicted", "recorded", "n_repeats", "floor")
+            name: _numbers(path, numbers, column, cells.get(column))
+            for name in NUMBERS
+            for column in (target_column if name == "target" else name,)
         },
     )
     _check_repeats(table, numbers)
@@ -109,7 +119,7 @@ def write_table(path: str | os.PathLike[str], table: ControlTable) -> None:
         **{name: getattr(table, name) for name in ("model", "site", "seed", "level")},
         **{
             name: [_number_text(value) for value in getattr(table, name)]
-            for name in ("predicted", "recorded", "n_repeats", "floor")
+            for name in NUMBERS
         },
     }
     kept = [name for name in columns if name in REQUIRED_COLUMNS or any(columns[name])]
@@ -150,8 +160,13 @@ def _parse(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, records[1:]
 
 
-def _check_header(path: str | os.PathLike[str], header: Sequence[str]) -> None:
-    missing = [name for name in REQUIRED_COLUMNS if name not in header]
+def _check_header(
+    path: str | os.PathLike[str], header: Sequence[str], target_column: str
+) -> None:
+    required = list(REQUIRED_COLUMNS)
+    if target_column != "target":
+        required.append(target_column)
+    missing = [name for name in required if name not in header]
     if missing:
         raise InputError(
             f"{path}: missing column(s) {', '.join(missing)}; expected comma-separated "

@@ -36,6 +36,7 @@ from paramctl_jax.types.scoring import (
     Comparison,
     ControlScore,
     ModelScore,
+    PooledScore,
     SiteScore,
 )
 from paramctl_jax.types.synthesis import (
@@ -70,6 +71,7 @@ __all__ = [
     "ModelScore",
     "Network",
     "PeerReview",
+    "PooledScore",
     "Recordings",
     "Replication",
     "SiteScore",

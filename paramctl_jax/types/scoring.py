@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
+
+
+@dataclasses.dataclass(frozen=True)
+class PooledScore:
+    """All levels of all seeds of a site at once, predictions clamped to its floor.
+
+    Attributes:
+      r: Pearson r; NaN with fewer than three points or constant values.
+      slope, intercept: least-squares line of recorded on predicted.
+      r2_identity: ``1 - SSE / SST`` of the predictions as they are.
+      n_points: behind the numbers.
+    """
+
+    r: float
+    slope: float
+    intercept: float
+    r2_identity: float
+    n_points: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +40,17 @@ class SiteScore:
       slope: mean over seeds of the OLS slope of recorded on predicted.
       pooled_r: Pearson r over all levels of all seeds at once.
       n_seeds_used: number of defined `r`.
+      within_slope: slope within seeds, all seeds pooled.
+      intercept: recorded at a prediction of 0, by the line through all points.
+      r2_identity: ``1 - SSE / SST`` of the predictions as they are, all points.
+      calibration_error: mean of ``|recorded - predicted|``, response units.
+      spearman, kendall: rank correlations over levels, means over seeds.
+      rising: share of neighbouring levels between which the response rises.
+      modulation: response range over the range of targets, mean over seeds.
+      r_within: r about the seeds' own means, all seeds pooled.
+      r_noise_corrected: the same without trial noise; NaN where that is not known or
+        leaves too little signal.
+      pooled: score of the later pipeline by exclusion mask, see `scoring.pooled`.
     """
 
     seeds: tuple[str, ...]
@@ -29,6 +59,17 @@ class SiteScore:
     slope: float
     pooled_r: float
     n_seeds_used: int
+    within_slope: float = math.nan
+    intercept: float = math.nan
+    r2_identity: float = math.nan
+    calibration_error: float = math.nan
+    spearman: float = math.nan
+    kendall: float = math.nan
+    rising: float = math.nan
+    modulation: float = math.nan
+    r_within: float = math.nan
+    r_noise_corrected: float = math.nan
+    pooled: Mapping[str, PooledScore] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +83,9 @@ class ModelScore:
       control_ci: crossed seed x site bootstrap, 95 %.
       n_rows: rows of the table, duplicates included.
       n_duplicates: rows beyond the first of each point.
+      p_permutation: of `control_mean` with levels shuffled within seeds, one-sided.
+      p_min_permutation: the smallest p that this test can reach.
+      notes: why which of the sites' numbers are undefined, in plain words.
     """
 
     sites: Mapping[str, SiteScore]
@@ -51,6 +95,15 @@ class ModelScore:
     control_ci: tuple[float, float]
     n_rows: int
     n_duplicates: int
+    p_permutation: float = math.nan
+    p_min_permutation: float = math.nan
+    notes: tuple[str, ...] = ()
+
+    def mean(self, name: str) -> float:
+        """Mean over sites of one of their numbers, where it is defined; else NaN."""
+        values = [getattr(site, name) for site in self.sites.values()]
+        known = [value for value in values if math.isfinite(value)]
+        return sum(known) / len(known) if known else math.nan
 
     @property
     def n_sites(self) -> int:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from paramctl_jax.scoring import ControlTable
+from paramctl_jax.scoring.table import NUMBERS
 
 
-def build_table(predicted, recorded, *, model="m", subject="", site_names=None):
-    """One row per entry of two arrays [site, seed, level]."""
+def build_table(
+    predicted, recorded, *, model="m", subject="", site_names=None, **numbers
+):
+    """One row per entry of arrays [site, seed, level]; others are unknown."""
     cells = list(np.ndindex(predicted.shape))
     n = len(cells)
     names = site_names or [f"s{i}" for i in range(predicted.shape[0])]
@@ -20,8 +23,12 @@ def build_table(predicted, recorded, *, model="m", subject="", site_names=None):
         level=tuple(str(level) for _, _, level in cells),
         predicted=predicted.ravel().astype(np.float64),
         recorded=recorded.ravel().astype(np.float64),
-        n_repeats=np.full(n, np.nan),
-        floor=np.full(n, np.nan),
+        **{
+            name: np.broadcast_to(
+                np.asarray(numbers.get(name, np.nan), np.float64), predicted.shape
+            ).ravel()
+            for name in NUMBERS[2:]
+        },
     )
 
 
@@ -32,8 +39,7 @@ def join_tables(*tables):
         for name in ("subject", "model", "site", "seed", "level")
     }
     numbers = {
-        name: np.concatenate([getattr(t, name) for t in tables])
-        for name in ("predicted", "recorded", "n_repeats", "floor")
+        name: np.concatenate([getattr(t, name) for t in tables]) for name in NUMBERS
     }
     return ControlTable(source="memory", **columns, **numbers)
 

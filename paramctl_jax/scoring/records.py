@@ -1,0 +1,122 @@
+"""Control scores as JSON to keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from paramctl_jax.artifacts import with_null
+from paramctl_jax.scoring.animals import replicate
+from paramctl_jax.scoring.correlation import mean_defined
+from paramctl_jax.scoring.multiplicity import holm_comparisons
+from paramctl_jax.scoring.pooled import MASKS
+from paramctl_jax.types import Comparison, ControlScore, ModelScore, SiteScore
+
+FURTHER = (
+    "within_slope",
+    "intercept",
+    "r2_identity",
+    "calibration_error",
+    "spearman",
+    "kendall",
+    "rising",
+    "modulation",
+    "r_within",
+    "r_noise_corrected",
+)
+"""Numbers of a site beside its control, in the order of the JSON."""
+
+_POOLED = ("r", "slope", "intercept", "r2_identity", "n_points")
+
+
+def scores_to_json(score: ControlScore) -> dict[str, Any]:
+    """The scores as plain JSON types; a number that is undefined is None.
+
+    Args:
+      score: what `control_score` or `score_table` returned.
+
+    Returns:
+      ``subjects`` -> subject -> ``models`` -> model -> control and its sites,
+      ``comparisons`` with Holm's adjustment within each subject, ``replications`` of
+      the differences that several subjects show, and ``notes``, which say why a number
+      is undefined.
+    """
+    adjusted = holm_comparisons(score.comparisons)
+    return {
+        "subjects": {
+            subject: {"models": {m: _model_json(s) for m, s in models.items()}}
+            for subject, models in score.subjects.items()
+        },
+        "comparisons": [
+            {
+                **_pair_json(pair),
+                "p_seeds_holm": _number(p[0]),
+                "p_sites_holm": _number(p[1]),
+            }
+            for pair, p in zip(score.comparisons, adjusted, strict=True)
+        ],
+        "replications": [with_null(one) for one in replicate(score)],
+        "notes": list(score.notes),
+    }
+
+
+def _model_json(model: ModelScore) -> dict[str, Any]:
+    return {
+        "control_mean": _number(model.control_mean),
+        "control_sd": _number(model.control_sd),
+        "control_sd_ddof1": _number(model.control_sd_ddof1),
+        "control_ci": _numbers(model.control_ci),
+        "n_sites": model.n_sites,
+        "n_seeds_used": model.n_seeds_used,
+        "n_rows": model.n_rows,
+        "n_duplicates": model.n_duplicates,
+        "p_permutation": _number(model.p_permutation),
+        "p_min_permutation": _number(model.p_min_permutation),
+        **{name: _number(model.mean(name)) for name in ("slope", "pooled_r", *FURTHER)},
+        "pooled": {
+            mask: {name: _number(over_sites(model, mask, name)) for name in _POOLED}
+            for mask in MASKS
+        },
+        "sites": {name: _site_json(site) for name, site in model.sites.items()},
+    }
+
+
+def _site_json(site: SiteScore) -> dict[str, Any]:
+    names = ("control", "slope", "pooled_r", *FURTHER)
+    return {
+        **{name: _number(getattr(site, name)) for name in names},
+        "n_seeds_used": site.n_seeds_used,
+        "pooled": {mask: with_null(score) for mask, score in site.pooled.items()},
+    }
+
+
+def over_sites(model: ModelScore, mask: str, name: str) -> float:
+    """Mean over sites of a number of the pooled score; NaN without the mask."""
+    scores = [s.pooled[mask] for s in model.sites.values() if mask in s.pooled]
+    values = np.asarray([getattr(score, name) for score in scores], np.float64)
+    return float(mean_defined(values))
+
+
+def _pair_json(pair: Comparison) -> dict[str, Any]:
+    return {
+        "subject": pair.subject,
+        "a": pair.a,
+        "b": pair.b,
+        "difference": _number(pair.difference),
+        "ci": _numbers(pair.ci),
+        "p_seeds": _number(pair.p_seeds),
+        "p_sites": _number(pair.p_sites),
+        "p_min_seeds": _number(pair.p_min_seeds),
+        "p_min_sites": _number(pair.p_min_sites),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    return [_number(value) for value in values]
