@@ -93,7 +93,7 @@ def exclusion_masks(
     """
     found: dict[str, dict[str, Mask]] = {}
     for model, grid in grids.items():
-        found[model] = {"none": grid.labels != "", "drop2": _all_but_two(grid)}
+        found[model] = {"none": grid.there, "drop2": _all_but_two(grid)}
         if np.isfinite(grid.target).any():
             # a share of the range, compared in float: 1e-9 of it is rounding
             found[model]["permodel"] = relative_errors(grid) <= tolerance + 1e-9
@@ -111,7 +111,7 @@ def exclusion_masks(
 
 def _all_but_two(grid: SweepGrid) -> Mask:
     """Levels are in ascending order of target, or of label where there is none."""
-    there = grid.labels != ""
+    there = grid.there
     order = np.where(np.isfinite(grid.target), grid.target, np.arange(there.shape[-1]))
     rank = np.argsort(np.argsort(np.where(there, order, np.inf), axis=-1), axis=-1)
     return there & (rank < there.sum(axis=-1, keepdims=True) - 2)
@@ -120,12 +120,12 @@ def _all_but_two(grid: SweepGrid) -> Mask:
 def _cells(grid: SweepGrid, mask: Mask) -> set[tuple[str, str, str]]:
     return {
         (grid.sites[s], grid.seeds[i], grid.labels[s, i, k])
-        for s, i, k in np.argwhere(mask & (grid.labels != ""))
+        for s, i, k in np.argwhere(mask & grid.there)
     }
 
 
 def _among(grid: SweepGrid, cells: set[tuple[str, str, str]]) -> Mask:
     mask = np.zeros(grid.labels.shape, bool)
-    for s, i, k in np.argwhere(grid.labels != ""):
+    for s, i, k in np.argwhere(grid.there):
         mask[s, i, k] = (grid.sites[s], grid.seeds[i], grid.labels[s, i, k]) in cells
     return mask

@@ -81,7 +81,7 @@ def modulation_depth(target: Sweeps, recorded: Sweeps) -> float:
 
 def _defined(
     predicted: Sweeps, recorded: Sweeps
-) -> list[tuple[Float[np.ndarray, " level"], Float[np.ndarray, " level"]]]:
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Valid levels of every seed that has three of them and varies in both."""
     found = []
     for p, y in zip(predicted, recorded, strict=True):

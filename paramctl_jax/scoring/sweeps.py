@@ -26,7 +26,7 @@ class SweepGrid:
         ascending order from index 0 and padded with NaN: a level is only a label, so
         equal indices of two sweeps need not mean equal levels.
       target, floor, n_repeats, recorded_sd: of the same points; NaN where unknown.
-      labels: levels of the same points, ``""`` where there is none.
+      labels: levels of the same points, None where there is no point.
       shown: whether the table has any row of this sweep.
       n_rows: rows of the table.
       n_duplicates: rows beyond the first of each point.
@@ -48,6 +48,11 @@ class SweepGrid:
     n_duplicates: int
     n_invalid: int
     n_disagreeing: int
+
+    @property
+    def there(self) -> Bool[np.ndarray, "site seed level"]:
+        """Whether the table has such a point, valid or not."""
+        return np.not_equal(self.labels, None).astype(bool)
 
 
 def sweep_grids(table: ControlTable) -> dict[str, dict[str, SweepGrid]]:
@@ -100,7 +105,7 @@ def _grid(table: ControlTable, rows: list[int]) -> SweepGrid:
     seeds = natural_order(seed for _, seed in sweeps)
     shape = (len(sites), len(seeds), max(len(sweep) for sweep in sweeps.values()))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}
-    labels = np.full(shape, "", dtype=object)
+    labels = np.full(shape, None, dtype=object)
     shown, n_disagreeing = np.zeros(shape[:2], dtype=bool), 0
     for (site, seed), sweep in sweeps.items():
         cell = sites.index(site), seeds.index(seed)

@@ -18,6 +18,7 @@ from paramctl_jax.scoring import (
     scores_to_json,
     write_table,
 )
+from paramctl_jax.scoring.records import FURTHER
 
 ROOT = Path(__file__).parents[2]
 MODEL_KEYS = {
@@ -29,11 +30,19 @@ MODEL_KEYS = {
     "n_seeds_used",
     "n_rows",
     "n_duplicates",
+    "p_permutation",
+    "p_min_permutation",
+    "pooled",
     "sites",
+    "slope",
+    "pooled_r",
+    *FURTHER,
 }
+SITE_KEYS = {"control", "slope", "pooled_r", "n_seeds_used", "pooled", *FURTHER}
 PAIR_KEYS = {
     *("subject", "a", "b", "difference", "ci"),
     *("p_seeds", "p_sites", "p_min_seeds", "p_min_sites"),
+    *("p_seeds_holm", "p_sites_holm"),
 }
 
 
@@ -52,24 +61,39 @@ def test_json_has_the_documented_shape_and_is_strict(table):
     score = score_table(table)
     content = scores_to_json(score)
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert set(content) == {"subjects", "comparisons", "notes"}
+    assert set(content) == {"subjects", "comparisons", "replications", "notes"}
+    assert content["replications"] == []  # of one subject there are none
     models = content["subjects"]["paul"]["models"]
     assert set(models) == {"poor", "good", "still"}
     for name, model in models.items():
         assert set(model) == MODEL_KEYS
         assert set(model["sites"]) == {"s0", "s1", "s2", "s3", "s4"}
         for site in model["sites"].values():
-            assert set(site) == {"control", "slope", "pooled_r", "n_seeds_used"}
+            assert set(site) == SITE_KEYS
+            assert set(site["pooled"]) == {"none", "drop2"}
         counts = (model["n_rows"], model["n_duplicates"], model["n_sites"])
         assert counts == (550, 0, 0 if name == "still" else 5)
     assert models["good"]["control_mean"] == score.subjects["paul"]["good"].control_mean
     assert models["still"]["control_ci"] == [None, None]
     assert models["still"]["sites"]["s0"]["control"] is None
+    assert models["still"]["p_permutation"] is None
+    good = score.subjects["paul"]["good"]
+    sites = good.sites.values()
+    assert models["good"]["spearman"] == pytest.approx(
+        np.mean([site.spearman for site in sites])
+    )
+    assert models["good"]["pooled"]["none"]["r"] == pytest.approx(
+        np.mean([site.pooled["none"].r for site in sites])
+    )
+    assert models["good"]["pooled"]["intersect"]["r"] is None
+    assert models["good"]["p_permutation"] == models["good"]["p_min_permutation"]
     assert [set(pair) for pair in content["comparisons"]] == [PAIR_KEYS] * 3
     first, to_still = content["comparisons"][:2]
     assert (first["subject"], first["a"], first["b"]) == ("paul", "poor", "good")
     assert first["p_min_sites"] == 0.0625
     assert to_still["difference"] is None
+    assert to_still["p_seeds_holm"] is None
+    assert first["p_seeds_holm"] == first["p_seeds"]  # the only defined test
 
 
 def test_text_ranks_models_and_gives_a_reason_for_what_is_undefined(table):
@@ -135,6 +159,47 @@ def test_launcher_does_not_overwrite_its_table(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: --out: expected another file")
     assert path.read_bytes() == before
+
+
+def test_several_subjects_are_compared(noisy_design, table_of, joined, tmp_path):
+    """Two animals, the second with the models' order reversed."""
+    predicted, recorded = noisy_design
+    tables = [
+        table_of(predicted, sign * recorded, model=model, subject=subject)
+        for subject, sign, model in [
+            ("one", 1, "good"),
+            ("one", -1, "poor"),
+            ("two", -1, "poor"),
+            ("two", 1, "good"),
+        ]
+    ]
+    score = score_table(joined(*tables), n_bootstrap=200)
+    (found,) = scores_to_json(score)["replications"]
+    assert (found["a"], found["b"]) == ("good", "poor")
+    assert found["agree"] == 2
+    assert found["p_min_sites"] == 2 / 2**10
+    assert found["p_subjects"] == 0.5
+    text = format_scores(score)
+    assert "differences in several subjects" in text
+    assert "good - poor" in text
+
+
+def test_the_target_may_be_in_another_column(table, tmp_path):
+    """As in the authors' tables, whose level is the target."""
+    write_table(tmp_path / "t.csv", table)
+    out = tmp_path / "scores.json"
+    flags = (f"--table={tmp_path / 't.csv'}", f"--out={out}", "--n_bootstrap=50")
+    assert launch(*flags, "--target_column=level").returncode == 0
+    model = json.loads(out.read_text())["subjects"]["paul"]["models"]["good"]
+    assert set(model["sites"]["s0"]["pooled"]) == {
+        "none",
+        "permodel",
+        "drop2",
+        "intersect",
+    }
+    done = launch(*flags, "--target_column=goal")
+    assert done.returncode == 1
+    assert "missing column(s) goal" in done.stderr
 
 
 @pytest.mark.parametrize(
