@@ -17,7 +17,7 @@ from parsed_page import Page
 from paramctl_jax.report.further import further_cells
 from paramctl_jax.report.page import page
 from paramctl_jax.report.style import number
-from paramctl_jax.types import ControlScore, SiteScore
+from paramctl_jax.types import ControlScore, PooledScore, SiteScore
 
 
 @pytest.fixture(scope="module")
@@ -95,41 +95,24 @@ def test_many_models_are_summed_up_in_the_heading(tmp_path):
     assert said in Page(page(inputs, {}, {})).text
 
 
-@dataclasses.dataclass(frozen=True)
-class Gain:
-    intercept: float
-    r2_identity: float
-
-
-@dataclasses.dataclass(frozen=True)
-class RicherScore(SiteScore):
-    """A score with further numbers, one of them undefined, some within records."""
-
-    monotonicity: float = 0.875
-    r_nc: float = math.nan
-    kept: int = 31
-    gain: Gain = dataclasses.field(default_factory=lambda: Gain(0.21, -0.34))
-    masks: dict = dataclasses.field(default_factory=lambda: {"drop2": {"r": 0.5}})
-    curve: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(3))
-    note: str = "no number"
-
-
 def richer(score):
-    return RicherScore(**{f.name: getattr(score, f.name)
-                          for f in dataclasses.fields(score)})  # fmt: skip
+    """A score with further numbers, one of them undefined."""
+    pooled = {"drop2": PooledScore(0.5, 1.0, 0.0, 0.2, 31)}
+    return dataclasses.replace(
+        score, spearman=0.875, intercept=0.21, r2_identity=-0.34, pooled=pooled
+    )
 
 
-def test_further_numbers_of_a_score_appear_by_themselves(inputs):
+def test_further_numbers_of_a_score_appear(inputs):
     plain = SiteScore(("x",), np.asarray([0.5]), 0.5, 1.0, 0.5, 1)
     found = further_cells(richer(plain))
-    assert {name: cell.text for name, cell in found.items()} == {
-        "monotonicity": "0.88", "r noise-corrected": "–", "kept": "31",
-        "gain intercept": "0.21", "gain R² identity": "−0.34", "masks drop2 r": "0.50",
+    assert {name: cell.text for name, cell in found.items() if cell.text != "–"} == {
+        "Spearman ρ": "0.88", "intercept": "0.21", "R² identity": "−0.34",
+        "pooled r: without the two highest": "0.50",
     }  # fmt: skip
-    assert "note" not in found
-    assert not any("curve" in name for name in found)
-    assert found["r noise-corrected"].reason
-    assert further_cells(None) == {}
+    assert found["noise-corrected"].text == "–"
+    assert found["noise-corrected"].reason
+    assert further_cells(plain) == further_cells(None) == {}
     scores = {
         model: dataclasses.replace(
             score, sites={site: richer(s) for site, s in score.sites.items()}
