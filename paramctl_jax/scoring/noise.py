@@ -21,7 +21,7 @@ def within_r(predicted: Sweeps, recorded: Sweeps) -> float:
 
     Example:
       >>> p = np.array([[0.0, 1.0, 2.0], [5.0, 6.0, 7.0]])
-      >>> within_r(p, p + np.array([[3.0], [-3.0]]))
+      >>> round(within_r(p, p + np.array([[3.0], [-3.0]])), 6)
       1.0
     """
     power, product, total = within_sums(predicted, recorded)
@@ -41,8 +41,8 @@ def noise_variance(recorded_sd: Sweeps, n_repeats: Sweeps) -> float:
       The variance; NaN where no stimulus has two repeats.
 
     Example:
-      >>> noise_variance(np.array([[1.0, 3.0]]), np.array([[2.0, 3.0]]))
-      6.333333333333333
+      >>> round(noise_variance(np.array([[1.0, 3.0]]), np.array([[2.0, 3.0]])), 3)
+      6.333
     """
     known = np.isfinite(recorded_sd) & (n_repeats > 1)
     freedom = np.where(known, n_repeats - 1, 0.0)

@@ -29,6 +29,14 @@ FURTHER = (
 )
 """Numbers of a site beside its control, in the order of the JSON."""
 
+_UNDEFINED = {
+    "modulation": "null where the table has no target",
+    "pooled.permodel": "null where the table has no target",
+    "pooled.intersect": "null where the table has no target, or a model lacks the site",
+    "r_noise_corrected": "null without recorded_sd and n_repeats, or see notes",
+}
+"""Why a number is null where no note says it."""
+
 _POOLED = ("r", "slope", "intercept", "r2_identity", "n_points")
 
 
@@ -41,8 +49,8 @@ def scores_to_json(score: ControlScore) -> dict[str, Any]:
     Returns:
       ``subjects`` -> subject -> ``models`` -> model -> control and its sites,
       ``comparisons`` with Holm's adjustment within each subject, ``replications`` of
-      the differences that several subjects show, and ``notes``, which say why a number
-      is undefined.
+      the differences that several subjects show, and ``undefined`` and ``notes``, which
+      say why a number is null.
     """
     adjusted = holm_comparisons(score.comparisons)
     return {
@@ -59,6 +67,7 @@ def scores_to_json(score: ControlScore) -> dict[str, Any]:
             for pair, p in zip(score.comparisons, adjusted, strict=True)
         ],
         "replications": [with_null(one) for one in replicate(score)],
+        "undefined": dict(_UNDEFINED),
         "notes": list(score.notes),
     }
 

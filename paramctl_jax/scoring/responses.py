@@ -113,8 +113,12 @@ def by_stimulus_id(
         stimuli of one name.
     """
     found = _by_filename(stimuli, responses)
-    unclear = {known: names for known, names in found.items() if len(names) > 1}.items()
-    unclear = [pair for pair in unclear if pair[0] not in responses.stimulus_ids]
+    recorded = set(responses.stimulus_ids)
+    unclear = [
+        (known, names)
+        for known, names in found.items()
+        if len(names) > 1 and known not in recorded
+    ]
     if unclear:
         known, names = unclear[0]
         raise InputError(
@@ -211,7 +215,7 @@ def _recorded_twice(stimuli: StimulusSet, responses: Recordings) -> list[str]:
 
 
 def _repeat_notes(shown: Sequence[str], joined: Recordings) -> list[str]:
-    """Stimuli shown less, or more, often than most; a repeat that any site has counts."""
+    """Stimuli shown less or more often than most, a repeat being one of any site."""
     counts = np.isfinite(joined.responses).any(axis=1).sum(axis=-1)
     by_name = dict(zip(joined.stimulus_ids, counts.tolist(), strict=True))
     own = np.asarray([by_name[name] for name in shown], dtype=np.int64)
@@ -220,7 +224,7 @@ def _repeat_notes(shown: Sequence[str], joined: Recordings) -> list[str]:
     usual = int(np.bincount(own).argmax())
     notes = []
     for word, differs in (("fewer", own < usual), ("more", own > usual)):
-        names = [shown[index] for index in np.flatnonzero(differs)]
+        names = [shown[index] for index in np.flatnonzero(differs).tolist()]
         if names:
             span = sorted({by_name[name] for name in names})
             notes.append(

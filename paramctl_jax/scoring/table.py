@@ -163,7 +163,7 @@ def _parse(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 def _check_header(
     path: str | os.PathLike[str], header: Sequence[str], target_column: str
 ) -> None:
-    required = list(REQUIRED_COLUMNS)
+    required: list[str] = [*REQUIRED_COLUMNS]
     if target_column != "target":
         required.append(target_column)
     missing = [name for name in required if name not in header]

@@ -1,6 +1,7 @@
 """Stimulus set and recordings joined by id, scored, saved and scored again."""
 
 import dataclasses
+import statistics
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from paramctl_jax.scoring import (
     scores_to_json,
     write_table,
 )
+from paramctl_jax.scoring.responses import join_notes
 from paramctl_jax.types import InputError, Recordings, Stimulus, StimulusSet
 
 SITES, SEEDS, LEVELS = ("007", "V4 12"), ("cat", "dog", "owl"), 5
@@ -69,6 +71,7 @@ def responses(stimuli):
     trials = signal + rng.normal(0, 0.4, (len(ids), 3, 3))
     trials[rng.random(trials.shape) < 0.2] = np.nan
     trials[..., 0] = np.where(np.isnan(trials).all(-1), 0.1, trials[..., 0])
+    trials[:, 1] = 0.3  # so that every repeat was shown
     return Recordings(trials, ids, (SITES[0], "unused", SITES[1]))
 
 
@@ -167,3 +170,154 @@ def test_nothing_in_common_is_refused(stimuli, responses):
     seeds_only = tuple(s for s in stimuli.stimuli if s.level is None)
     with pytest.raises(InputError, match="found none to score"):
         control_score(dataclasses.replace(stimuli, stimuli=seeds_only), responses)
+
+
+def renamed(responses, name_of):
+    """The recordings under other names."""
+    names = tuple(name_of(name) for name in responses.stimulus_ids)
+    return dataclasses.replace(responses, stimulus_ids=names)
+
+
+@pytest.mark.parametrize(
+    "name_of",
+    [
+        lambda name: f"{name}.png",
+        lambda name: f"{name}.PNG",
+        lambda name: f"stimuli/{name}.png",
+        lambda name: f"D:\\rig\\day2\\{name}.Jpg",
+        lambda name: f"day2/{name}",
+        lambda name: f"day2/{name}.bmp" if name[-1] == "4" else name,
+    ],
+)
+def test_file_names_are_joined_as_ids_are(stimuli, responses, name_of):
+    expected = control_table(stimuli, responses, include_seed=True)
+    named = renamed(responses, name_of)
+    table = control_table(stimuli, named, include_seed=True)
+    for field in dataclasses.fields(table):
+        np.testing.assert_array_equal(
+            getattr(table, field.name), getattr(expected, field.name)
+        )
+    count = len(set(named.stimulus_ids) - set(responses.stimulus_ids))
+    assert join_notes(stimuli, named) == (
+        f"{count} recorded stimuli were matched by their file names, first "
+        f"{[n for n in named.stimulus_ids if n not in responses.stimulus_ids][:3]}",
+    )
+
+
+def test_a_file_name_that_differs_from_the_id_is_known(stimuli, responses):
+    files = {s.stimulus_id: f"im_{n}" for n, s in enumerate(stimuli.stimuli)}
+    other = StimulusSet(
+        stimuli.directory,
+        tuple(
+            dataclasses.replace(s, filename=f"{files[s.stimulus_id]}.png")
+            for s in stimuli.stimuli
+        ),
+    )
+    table = control_table(other, renamed(responses, files.__getitem__))
+    expected = control_table(stimuli, responses)
+    np.testing.assert_array_equal(table.recorded, expected.recorded)
+
+
+def test_stems_with_a_point_are_whole(stimuli, responses):
+    """Only the endings of image files are endings: ``level_0.5`` is no ``level_0``."""
+    named = renamed(responses, lambda name: f"{name}.5")
+    with pytest.raises(InputError, match="none in common"):
+        control_table(stimuli, named)
+
+
+def with_row(responses, name, value):
+    row = np.full((1, *responses.responses.shape[1:]), value)
+    return dataclasses.replace(
+        responses,
+        responses=np.concatenate([responses.responses, row]),
+        stimulus_ids=(*responses.stimulus_ids, name),
+    )
+
+
+def test_an_id_comes_before_a_file_name(stimuli, responses):
+    one = next(s for s in stimuli.stimuli if s.level is not None)
+    both = with_row(responses, f"{one.stimulus_id}.png", 1e6)
+    table = control_table(stimuli, both)
+    expected = control_table(stimuli, responses)
+    np.testing.assert_array_equal(table.recorded, expected.recorded)
+    (note,) = join_notes(stimuli, both)
+    assert note.startswith("1 file names of stimuli recorded under their ids as well")
+    assert f"{one.stimulus_id}.png" in note
+
+
+def test_one_stimulus_under_two_file_names_is_refused(stimuli, responses):
+    one = stimuli.stimuli[3].stimulus_id
+    named = renamed(responses, lambda n: f"a/{n}.png" if n == one else n)
+    both = with_row(named, f"b/{one}.png", 0.0)
+    message = f"found 1 stimuli under several, first '{one}' under .'a/{one}.png', 'b/"
+    with pytest.raises(InputError, match=message):
+        control_table(stimuli, both)
+
+
+def test_a_file_name_of_two_stimuli_is_refused(stimuli, responses):
+    first, second = stimuli.stimuli[1:3]
+    changed = dataclasses.replace(second, filename=f"{first.stimulus_id}.jpg")
+    both = StimulusSet(stimuli.directory, (first, changed))
+    named = renamed(
+        responses.select_stimuli([first.stimulus_id]), lambda n: f"day2/{n}.jpg"
+    )
+    with pytest.raises(InputError, match="expected the name of one stimulus, found"):
+        control_table(both, named)
+
+
+def test_seed_images_recorded_under_their_own_ids(stimuli, responses):
+    seeds = [s.stimulus_id for s in stimuli.stimuli if s.level is None]
+    kept = [name for name in responses.stimulus_ids if name not in seeds]
+    fewer = responses.select_stimuli(kept)
+    for value, seed in enumerate(SEEDS):
+        fewer = with_row(fewer, f"natural/{seed}.png" if value else seed, float(value))
+    table = control_table(stimuli, fewer, include_seed=True)
+    levels = np.array(table.level)
+    by_seed = dict(zip(SEEDS, (0.0, np.nan, np.nan), strict=True))
+    for n in np.flatnonzero(levels == ""):
+        np.testing.assert_array_equal(table.recorded[n], by_seed[table.seed[n]])
+    notes = " / ".join(join_notes(stimuli, fewer))
+    assert "4 un-accentuated seeds have the responses to their seed images" in notes
+    assert f"8 of {len(stimuli)} stimuli were not recorded" in notes
+    assert "2 recorded stimuli are not in the stimulus set" in notes
+
+
+def test_stimuli_with_other_numbers_of_repeats_are_told(stimuli, responses):
+    trials = np.array(responses.responses)
+    trials[2, :, 1:] = np.nan
+    trials[7, :, 2:] = np.nan
+    fewer = dataclasses.replace(responses, responses=trials)
+    (note,) = join_notes(stimuli, fewer)
+    ids = [s.stimulus_id for s in stimuli.stimuli]
+    first = sorted((responses.stimulus_ids[n] for n in (2, 7)), key=ids.index)
+    assert note == (
+        f"2 of {len(stimuli)} recorded stimuli have fewer repeats (1, 2) than most "
+        f"(3), first {first}"
+    )
+
+
+def test_more_repeats_are_told(stimuli, responses):
+    trials = np.concatenate(
+        [responses.responses, responses.responses[..., :1]], axis=-1
+    )
+    trials[1:, :, 3] = np.nan
+    (note,) = join_notes(stimuli, dataclasses.replace(responses, responses=trials))
+    assert f"1 of {len(stimuli)} recorded stimuli have more repeats (4)" in note
+
+
+def test_targets_floors_and_the_sd_of_repeats(stimuli, responses):
+    floor = {"floor": np.array([-1.5, 0.0, -2.5])}
+    table = control_table(stimuli, dataclasses.replace(responses, site_meta=floor))
+    shown = [s for s in stimuli.stimuli if s.level is not None]
+    assert table.target.tolist() == [s.target for s in shown]
+    for n, one in enumerate(shown):
+        column = responses.site_ids.index(one.site)
+        trials = responses.responses[
+            responses.stimulus_ids.index(one.stimulus_id), column
+        ]
+        valid = trials[np.isfinite(trials)]
+        sd = statistics.stdev(valid) if len(valid) > 1 else np.nan
+        np.testing.assert_allclose(table.recorded_sd[n], sd, atol=1e-14)
+        assert table.floor[n] == floor["floor"][column]
+    assert np.isnan(table.recorded_sd).sum() == (table.n_repeats < 2).sum() > 0
+    assert np.isnan(control_table(stimuli, responses).floor).all()

@@ -61,7 +61,9 @@ def test_json_has_the_documented_shape_and_is_strict(table):
     score = score_table(table)
     content = scores_to_json(score)
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert set(content) == {"subjects", "comparisons", "replications", "notes"}
+    assert set(content) == {
+        *("subjects", "comparisons", "replications", "undefined", "notes")
+    }
     assert content["replications"] == []  # of one subject there are none
     models = content["subjects"]["paul"]["models"]
     assert set(models) == {"poor", "good", "still"}
