@@ -84,6 +84,7 @@ from paramctl_jax.stimuli import (
     save_stimuli,
     stimulus_images,
 )
+from paramctl_jax.stimuli.exchange import export_stimuli, load_authors
 from paramctl_jax.subject import linear_subject
 from paramctl_jax.synthesis import accentuate, controversial
 from paramctl_jax.types import (
@@ -118,10 +119,12 @@ __all__ = [
     "control_score",
     "controversial",
     "convert_weights",
+    "export_stimuli",
     "find_exclusions",
     "fit_encoding",
     "fit_readouts",
     "linear_subject",
+    "load_authors",
     "load_backbone",
     "load_controversial",
     "load_encoding",

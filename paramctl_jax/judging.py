@@ -11,7 +11,13 @@ from paramctl_jax.calibration import Calibration, responses_of
 from paramctl_jax.contesting import controversial_set
 from paramctl_jax.experiment import CONTROVERSIAL, Run, recordings_file
 from paramctl_jax.presenting import record_controversial
-from paramctl_jax.scoring import choice_score, natural_sd, peer_review, specificity
+from paramctl_jax.scoring import (
+    by_stimulus_id,
+    choice_score,
+    natural_sd,
+    peer_review,
+    specificity,
+)
 from paramctl_jax.stimuli import peer_predictions, summarise_controversial
 from paramctl_jax.types import (
     ChoiceScore,
@@ -87,7 +93,10 @@ def apart(
     responses: Recordings, others: StimulusSet | ControversialSet | None
 ) -> Recordings:
     """Responses without those to another set that the same file may hold."""
-    known = set() if others is None else {one.stimulus_id for one in others.stimuli}
+    if others is None:
+        return responses
+    known = {one.stimulus_id for one in others.stimuli}
+    responses = by_stimulus_id(others, responses)
     kept = [name for name in responses.stimulus_ids if name not in known]
     return responses.select_stimuli(kept)
 
@@ -103,7 +112,7 @@ def _choice(
     record_controversial(run, contested)
     shown = {one.stimulus_id for one in contested.stimuli}
     responses = responses_of(run, CONTROVERSIAL, anchors=calibration.split[0])
-    responses = apart(responses, stimuli)
+    responses = by_stimulus_id(contested, apart(responses, stimuli))
     if not shown & set(responses.stimulus_ids):
         where = recordings_file(run, CONTROVERSIAL)
         return None, [f"{where}: none of the controversial stimuli is in it yet"]

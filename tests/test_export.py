@@ -10,15 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from PIL import Image
 
-from launch import export
 from paramctl_jax.stimuli import CONTROVERSIAL_TABLE
 from paramctl_jax.stimuli.controversial_table import controversial_csv
 from paramctl_jax.stimuli.table import TABLE, to_csv
-from paramctl_jax.types import ControversialStimulus, InputError, Stimulus
+from paramctl_jax.types import ControversialStimulus, Stimulus
 
 ROOT = Path(__file__).parents[1]
 NATURAL = [f"nat_{n}" for n in range(6)]
@@ -64,13 +61,22 @@ def workdir(tmp_path):
     return run
 
 
-def exported(capsys, *given):
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["export"])
-    with flagsaver.flagsaver():
-        flags.FLAGS(["export", *given])
-        export.main([])
-    return capsys.readouterr().out
+def launched(*given):
+    """In a process of its own: launchers define flags of the same names."""
+    return subprocess.run(
+        [sys.executable, "-m", "launch.export", *given],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def exported(*given):
+    done = launched(*given)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def rows_of(path):
@@ -78,10 +84,9 @@ def rows_of(path):
         return list(csv.DictReader(stream))
 
 
-def test_a_run_is_exported_with_anchors_of_its_own(workdir, tmp_path, capsys):
+def test_a_run_is_exported_with_anchors_of_its_own(workdir, tmp_path):
     out = tmp_path / "rig"
     told = exported(
-        capsys,
         f"--workdir={workdir}",
         "--format=psychopy",
         f"--out={out}",
@@ -105,9 +110,8 @@ def test_a_run_is_exported_with_anchors_of_its_own(workdir, tmp_path, capsys):
     assert shown == {("0.15", "0.05", "6.0")}
 
 
-def test_a_folder_is_exported_without_a_run(workdir, tmp_path, capsys):
+def test_a_folder_is_exported_without_a_run(workdir, tmp_path):
     exported(
-        capsys,
         f"--stimuli={workdir / 'stimuli'}",
         f"--anchor_images={tmp_path / 'natural'}",
         *("--format=monkeylogic", f"--out={tmp_path / 'rig'}", "--anchors=5"),
@@ -126,14 +130,14 @@ def test_a_folder_is_exported_without_a_run(workdir, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("way", ["--workdir", "--stimuli"])
-def test_a_controversial_set_is_exported(workdir, tmp_path, capsys, way):
+def test_a_controversial_set_is_exported(workdir, tmp_path, way):
     where = (
         [f"--workdir={workdir}", "--controversial"]
         if way == "--workdir"
         else [f"--stimuli={workdir / 'controversial'}"]
     )
     out = tmp_path / "out"
-    exported(capsys, *where, "--format=bids", f"--out={out}", "--task=pair")
+    exported(*where, "--format=bids", f"--out={out}", "--task=pair")
     rows = (out / "task-pair_events.tsv").read_text().splitlines()
     assert [row.split("\t")[4] for row in rows[1:]] != []
     assert sorted(row.split("\t")[4] for row in rows[1:]) == [
@@ -173,26 +177,19 @@ def test_a_controversial_set_is_exported(workdir, tmp_path, capsys, way):
         (["--format=bids", "--out={run}", "--workdir={run}"], "never overwritten"),
     ],
 )
-def test_what_cannot_be_exported_is_said(workdir, tmp_path, capsys, given, message):
+def test_what_cannot_be_exported_is_said(workdir, tmp_path, given, message):
     filled = [flag.format(tmp=tmp_path, run=workdir) for flag in given]
-    with pytest.raises(InputError, match=message):
-        exported(capsys, *filled)
+    done = launched(*filled)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
     assert not (tmp_path / "x").exists()
 
 
 def test_an_error_ends_in_one_line_and_exit_code_1(workdir, tmp_path):
     name = f"{IDS[2]}.png"
     (workdir / "stimuli" / name).write_bytes(b"no image")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "launch.export", f"--workdir={workdir}"),
-            *("--format=brainscore", f"--out={tmp_path / 'x'}"),
-        ],
-        cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
-        capture_output=True,
-        text=True,
-        check=False,
+    done = launched(
+        f"--workdir={workdir}", "--format=brainscore", f"--out={tmp_path / 'x'}"
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

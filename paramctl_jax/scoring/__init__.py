@@ -40,7 +40,7 @@ from paramctl_jax.scoring.power import (
     variance_components,
 )
 from paramctl_jax.scoring.records import scores_to_json
-from paramctl_jax.scoring.responses import control_table
+from paramctl_jax.scoring.responses import by_stimulus_id, control_table
 from paramctl_jax.scoring.shape import (
     modulation_depth,
     rank_correlations,
@@ -56,6 +56,7 @@ __all__ = [
     "ControlTable",
     "Power",
     "SweepGrid",
+    "by_stimulus_id",
     "calibration_error",
     "choice_score",
     "compare_models",

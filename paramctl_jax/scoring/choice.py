@@ -21,6 +21,7 @@ from paramctl_jax.scoring.inference import (
     crossed_mean,
     sign_flip_test,
 )
+from paramctl_jax.scoring.responses import by_stimulus_id
 from paramctl_jax.scoring.sweeps import natural_order
 from paramctl_jax.types import (
     ChoiceScore,
@@ -50,8 +51,8 @@ def choice_score(
 
     Args:
       stimuli: what was shown.
-      responses: axes ``[image, site, repeat]``, joined by stimulus id; averaged over
-        repeats.
+      responses: axes ``[image, site, repeat]``, joined by id or file name and
+        averaged over repeats.
       a: one model; the set's first if not given.
       b: the other; the set's second if not given.
       scale: SD of each site's responses to natural images, as `natural_sd` gives it.
@@ -69,6 +70,7 @@ def choice_score(
         a site without a positive scale.
     """
     a, b = _rivals(stimuli, a, b)
+    responses = by_stimulus_id(stimuli, responses)
     _check_overlap(stimuli, responses)
     pairs = matched_pairs(stimuli, responses, a, b)
     by_site: dict[str, list[Pair]] = {}

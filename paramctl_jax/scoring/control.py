@@ -24,7 +24,7 @@ from paramctl_jax.scoring.inference import (
 from paramctl_jax.scoring.notes import named, table_notes
 from paramctl_jax.scoring.pooled import exclusion_masks
 from paramctl_jax.scoring.responses import control_table, join_notes
-from paramctl_jax.scoring.sites import Masks, site_noise, site_score
+from paramctl_jax.scoring.sites import Masks, site_noise, site_score, within_seeds
 from paramctl_jax.scoring.sweeps import SweepGrid, natural_order, sweep_grids
 from paramctl_jax.scoring.table import ControlTable
 from paramctl_jax.types import (
@@ -136,6 +136,7 @@ def model_score(
     sites = {name: score for name, (score, _) in zip(grid.sites, scored, strict=True)}
     control = np.asarray([site.control for site in sites.values()])
     control = control[np.isfinite(control)]
+    within, why = within_seeds(grid)
     p, p_min = permutation_test(grid.predicted, grid.recorded, n_bootstrap, random_seed)
     return ModelScore(
         sites=sites,
@@ -147,19 +148,25 @@ def model_score(
         n_duplicates=grid.n_duplicates,
         p_permutation=p,
         p_min_permutation=p_min,
-        notes=_noise_notes(grid, [why for _, why in scored]),
+        within=within,
+        notes=_noise_notes(grid, [reason for _, reason in scored], why),
     )
 
 
-def _noise_notes(grid: SweepGrid, reasons: Sequence[str]) -> tuple[str, ...]:
-    """Why which sites have no noise-corrected r, in a table that speaks of noise."""
+def _noise_notes(
+    grid: SweepGrid, reasons: Sequence[str], of_all: str
+) -> tuple[str, ...]:
+    """Why which sites, or all together, lack a noise-corrected r, if noise is given."""
     if not np.isfinite(grid.recorded_sd).any():
         return ()
     counts = Counter(why for why in reasons if why)
-    return tuple(
+    notes = [
         f"{count} of {len(reasons)} sites have no noise-corrected r: {why}"
         for why, count in counts.items()
-    )
+    ]
+    if of_all:
+        notes.append(f"the sites together have no noise-corrected r: {of_all}")
+    return tuple(notes)
 
 
 def compare_models(

@@ -53,7 +53,10 @@ def noise_variance(recorded_sd: Sweeps, n_repeats: Sweeps) -> float:
 
 
 def noise_corrected_r(
-    predicted: Sweeps, recorded: Sweeps, n_repeats: Sweeps, variance: float
+    predicted: Sweeps,
+    recorded: Sweeps,
+    n_repeats: Sweeps,
+    variance: float | Float[np.ndarray, "seed 1"],
 ) -> tuple[float, str]:
     """`within_r` without trial noise, and why it is undefined where it is.
 
@@ -66,7 +69,8 @@ def noise_corrected_r(
       predicted: model predictions; NaN where missing.
       recorded: averages over repeats; NaN where missing.
       n_repeats: behind each of them.
-      variance: of a single presentation, see `noise_variance`.
+      variance: of a single presentation, see `noise_variance`; one per sweep where
+        the sweeps are of several sites.
 
     Returns:
       The estimate and ``""``; or NaN and the reason, where less than a tenth of the
@@ -83,17 +87,15 @@ def noise_corrected_r(
     if not power * total > 0:
         return math.nan, "no seed with varying predictions and responses"
     used = np.isfinite(within_deviations(predicted, recorded)[0])
-    if not math.isfinite(variance) or not (n_repeats[used] > 0).all():
+    single = np.broadcast_to(variance, used.shape)
+    if not (np.isfinite(single) & (n_repeats > 0))[used].all():
         return math.nan, "the trial noise is not known (recorded_sd and n_repeats)"
     levels = used.sum(axis=1, keepdims=True)
     share = 1 - 1 / np.maximum(levels, 1)
-    noise = np.sum(np.where(used, share * variance / np.maximum(n_repeats, 1), 0.0))
+    noise = np.sum(np.where(used, share * single / np.maximum(n_repeats, 1), 0.0))
     signal = total - float(noise)
     if signal < MIN_SIGNAL * total:
-        return math.nan, (
-            f"only {max(signal / total, 0):.2f} of the responses' variance is signal, "
-            f"less than {MIN_SIGNAL:g}"
-        )
+        return math.nan, f"less than {MIN_SIGNAL:g} of the variance is signal"
     return product / math.sqrt(power * signal), ""
 
 

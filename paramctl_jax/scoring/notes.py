@@ -56,6 +56,8 @@ def _model_notes(grid: SweepGrid) -> list[str]:
         notes.append(f"{grid.n_duplicates} duplicated rows averaged into their points")
     if grid.n_disagreeing:
         notes.append(f"duplicates disagree on predicted at {grid.n_disagreeing} points")
+    if grid.n_other_targets:
+        notes.append(f"duplicates disagree on target at {grid.n_other_targets} points")
     if grid.n_invalid:
         total = grid.n_rows - grid.n_duplicates
         notes.append(

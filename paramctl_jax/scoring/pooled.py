@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from paramctl_jax.scoring.correlation import pearson_r
 from paramctl_jax.scoring.gain import identity_r2, regression
-from paramctl_jax.scoring.sweeps import SweepGrid
+from paramctl_jax.scoring.sweeps import SweepGrid, as_number
 from paramctl_jax.types import PooledScore
 
 MASKS = ("none", "permodel", "drop2", "intersect")
@@ -110,11 +110,18 @@ def exclusion_masks(
 
 
 def _all_but_two(grid: SweepGrid) -> Mask:
-    """Levels are in ascending order of target, or of label where there is none."""
-    there = grid.there
-    order = np.where(np.isfinite(grid.target), grid.target, np.arange(there.shape[-1]))
-    rank = np.argsort(np.argsort(np.where(there, order, np.inf), axis=-1), axis=-1)
-    return there & (rank < there.sum(axis=-1, keepdims=True) - 2)
+    """The two with the highest targets, or labels in a sweep without targets.
+
+    A point without a number (the un-accentuated seed) is not among them; a sweep
+    without any number has no order, and no points here.
+    """
+    labels = np.asarray([as_number(x) for x in grid.labels.flat], np.float64)
+    has_target = np.isfinite(grid.target).any(axis=-1, keepdims=True)
+    order = np.where(has_target, grid.target, labels.reshape(grid.labels.shape))
+    known = grid.there & np.isfinite(order)
+    falling = np.argsort(np.where(known, -order, np.inf), axis=-1, kind="stable")
+    rank = np.argsort(falling, axis=-1)
+    return grid.there & ~(known & (rank < 2)) & known.any(axis=-1, keepdims=True)
 
 
 def _cells(grid: SweepGrid, mask: Mask) -> set[tuple[str, str, str]]:

@@ -32,7 +32,8 @@ FURTHER = (
 _UNDEFINED = {
     "modulation": "null where the table has no target",
     "pooled.permodel": "null where the table has no target",
-    "pooled.intersect": "null where the table has no target, or a model lacks the site",
+    "pooled.intersect": "null where a model has no target, or lacks the site",
+    "pooled.drop2": "null where a sweep has neither targets nor numeric levels",
     "r_noise_corrected": "null without recorded_sd and n_repeats, or see notes",
 }
 """Why a number is null where no note says it."""

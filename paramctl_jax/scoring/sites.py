@@ -78,6 +78,30 @@ def site_score(
     return score, why
 
 
+def within_seeds(grid: SweepGrid) -> tuple[dict[str, float], str]:
+    """`within_r` and `noise_corrected_r` of all sites' sweeps at once.
+
+    Not the mean of the sites' own: that would be over those sites only that have
+    enough signal, and too high. Sites weigh by the variance of predictions and
+    responses.
+
+    Args:
+      grid: the sweeps.
+
+    Returns:
+      Both by the names they have in `SiteScore`, and why the second is undefined
+      (``""`` where it is not).
+    """
+    p, y, n = (
+        values.reshape(-1, values.shape[-1])
+        for values in (grid.predicted, grid.recorded, grid.n_repeats)
+    )
+    variance = [site_noise(grid, site) for site in range(len(grid.sites))]
+    per_sweep = np.repeat(variance, len(grid.seeds))[:, None]
+    corrected, why = noise_corrected_r(p, y, n, per_sweep)
+    return {"r_within": within_r(p, y), "r_noise_corrected": corrected}, why
+
+
 def site_noise(grid: SweepGrid, site: int) -> float:
     """Variance of single presentations at a site, over all its stimuli; NaN unknown."""
     return noise_variance(grid.recorded_sd[site], grid.n_repeats[site])

@@ -13,7 +13,7 @@ from paramctl_jax.scoring.inference import (
     crossed_mean,
     sign_flip_test,
 )
-from paramctl_jax.scoring.responses import control_table
+from paramctl_jax.scoring.responses import by_stimulus_id, control_table
 from paramctl_jax.scoring.sweeps import sweep_grids
 from paramctl_jax.scoring.table import ControlTable
 from paramctl_jax.types import Recordings, Specificity, StimulusSet
@@ -37,7 +37,7 @@ def specificity(
 
     Args:
       stimuli: what was shown; one record per model that made some.
-      responses: axes ``[image, site, repeat]``, joined by stimulus id.
+      responses: axes ``[image, site, repeat]``, joined by id or file name.
       n_bootstrap: draws of the crossed seed x site bootstrap.
       random_seed: of the random generator, equal for all models.
 
@@ -48,6 +48,7 @@ def specificity(
     Raises:
       InputError: no stimulus or no site in common.
     """
+    responses = by_stimulus_id(stimuli, responses)
     table = control_table(stimuli, responses)
     return tuple(
         _of_model(model, table, stimuli, responses, n_bootstrap, random_seed)

@@ -15,9 +15,10 @@ from paramctl_jax.scoring.records import over_sites
 from paramctl_jax.types import Comparison, ControlScore, ModelScore, Replication
 
 _FURTHER_TITLE = (
-    "further numbers, means over sites (docs/scores.md); p: against levels shuffled "
-    "within seeds\nundefined without target: modulation, permodel, intersect; without "
-    "recorded_sd and n_repeats: noise-corrected"
+    "further numbers, means over sites (docs/scores.md); r within and noise-corrected: "
+    "all sites' sweeps\nat once; p: against levels shuffled within seeds; undefined "
+    "without target: modulation, permodel,\nintersect; without recorded_sd and "
+    "n_repeats: noise-corrected"
 )
 _FURTHER_HEAD = (
     "model",

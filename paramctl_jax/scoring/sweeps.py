@@ -32,6 +32,7 @@ class SweepGrid:
       n_duplicates: rows beyond the first of each point.
       n_invalid: points without a predicted or without a recorded value.
       n_disagreeing: points whose duplicated rows have different predictions.
+      n_other_targets: points whose duplicated rows have different targets.
     """
 
     sites: tuple[str, ...]
@@ -48,6 +49,7 @@ class SweepGrid:
     n_duplicates: int
     n_invalid: int
     n_disagreeing: int
+    n_other_targets: int
 
     @property
     def there(self) -> Bool[np.ndarray, "site seed level"]:
@@ -83,7 +85,7 @@ def natural_order(ids: Iterable[str]) -> tuple[str, ...]:
     """
 
     def key(name: str) -> tuple[bool, float, str]:
-        value = _finite(name)
+        value = as_number(name)
         return value is None, 0.0 if value is None else value, name
 
     return tuple(sorted(set(ids), key=key))
@@ -106,7 +108,8 @@ def _grid(table: ControlTable, rows: list[int]) -> SweepGrid:
     shape = (len(sites), len(seeds), max(len(sweep) for sweep in sweeps.values()))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}
     labels = np.full(shape, None, dtype=object)
-    shown, n_disagreeing = np.zeros(shape[:2], dtype=bool), 0
+    shown = np.zeros(shape[:2], dtype=bool)
+    differing = dict.fromkeys(("predicted", "target"), 0)
     for (site, seed), sweep in sweeps.items():
         cell = sites.index(site), seeds.index(seed)
         shown[cell] = True
@@ -114,7 +117,8 @@ def _grid(table: ControlTable, rows: list[int]) -> SweepGrid:
             for name, value in _average(table, sweep[level]).items():
                 values[name][cell][index] = value
             labels[cell][index] = level
-            n_disagreeing += _disagree(table, sweep[level])
+            for name in differing:
+                differing[name] += _disagree(getattr(table, name)[sweep[level]])
     n_points = sum(len(sweep) for sweep in sweeps.values())
     known = np.isfinite(values["predicted"]) & np.isfinite(values["recorded"])
     n_valid = int(np.sum(known))
@@ -127,7 +131,8 @@ def _grid(table: ControlTable, rows: list[int]) -> SweepGrid:
         n_rows=len(rows),
         n_duplicates=len(rows) - n_points,
         n_invalid=n_points - n_valid,
-        n_disagreeing=n_disagreeing,
+        n_disagreeing=differing["predicted"],
+        n_other_targets=differing["target"],
     )
 
 
@@ -140,11 +145,20 @@ def _average(table: ControlTable, rows: list[int]) -> dict[str, float]:
     chosen = chosen[valid]
     repeats = table.n_repeats[chosen]
     weight = repeats if np.isfinite(repeats).all() else np.ones_like(repeats)
-    weight = weight / weight.sum()
-    means = {name: float(weight @ getattr(table, name)[chosen]) for name in NUMBERS}
+    means = {name: _mean(getattr(table, name)[chosen], weight) for name in NUMBERS}
     means["n_repeats"] = float(repeats.sum())
     means["recorded_sd"] = _pooled_sd(table.recorded_sd[chosen], repeats)
     return means
+
+
+def _mean(
+    values: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"]
+) -> float:
+    """Weighted mean of the rows that have the number; NaN where none has."""
+    known = np.isfinite(values)
+    if not known.any():
+        return math.nan
+    return float((weight[known] / weight[known].sum()) @ values[known])
 
 
 def _pooled_sd(
@@ -158,22 +172,28 @@ def _pooled_sd(
     return math.sqrt(float(freedom @ sd[known] ** 2) / float(freedom.sum()))
 
 
-def _disagree(table: ControlTable, rows: list[int]) -> bool:
-    """Whether the rows of one point have predictions that differ."""
-    known = [value for value in table.predicted[rows] if math.isfinite(value)]
+def _disagree(values: Float[np.ndarray, " row"]) -> bool:
+    """Whether the rows of one point have numbers that differ."""
+    known = [value for value in values if math.isfinite(value)]
     if len(known) < 2:
         return False
     return bool(max(known) - min(known) > ROUNDING * max(map(abs, known)))
 
 
 def _level_label(text: str) -> str:
-    value = _finite(text)
+    value = as_number(text)
     return text if value is None else repr(value)
 
 
-def _finite(text: str) -> float | None:
+def as_number(text: str | None) -> float | None:
+    """A label as a finite number; None where it is text, or nothing.
+
+    Example:
+      >>> as_number("1.50"), as_number("low")
+      (1.5, None)
+    """
     try:
-        value = float(text)
+        value = float(text or "")
     except ValueError:
         return None
     return value if math.isfinite(value) else None

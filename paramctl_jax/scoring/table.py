@@ -76,7 +76,8 @@ def read_table(
 
     Raises:
       InputError: unreadable file, missing or repeated columns, ragged rows, an empty
-        id, text or infinity where a number belongs, a table without rows.
+        id, text or infinity where a number belongs, a negative SD, a table without
+        rows.
     """
     header, records = _parse(Path(path))
     _check_header(path, header, target_column)
@@ -102,6 +103,7 @@ def read_table(
         },
     )
     _check_repeats(table, numbers)
+    _check_sd(table, numbers)
     return table
 
 
@@ -225,12 +227,21 @@ def _number(cell: str) -> float | None:
 def _check_repeats(table: ControlTable, rows: Iterable[int]) -> None:
     known = np.isfinite(table.n_repeats)
     bad = known & (table.n_repeats < 0)
-    bad |= known & (table.n_repeats == 0) & np.isfinite(table.recorded)
+    bad |= known & (table.n_repeats < 1) & np.isfinite(table.recorded)
     for row, value, is_bad in zip(rows, table.n_repeats, bad, strict=True):
         if is_bad:
             raise InputError(
                 f"{table.source}: row {row}, column 'n_repeats': expected at least 1 "
                 f"repeat behind a recorded value, found {value:g}"
+            )
+
+
+def _check_sd(table: ControlTable, rows: Iterable[int]) -> None:
+    for row, value in zip(rows, table.recorded_sd, strict=True):
+        if value < 0:
+            raise InputError(
+                f"{table.source}: row {row}, column 'recorded_sd': expected an SD of 0 "
+                f"or more, found {value:g}"
             )
 
 

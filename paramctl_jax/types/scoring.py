@@ -85,6 +85,7 @@ class ModelScore:
       n_duplicates: rows beyond the first of each point.
       p_permutation: of `control_mean` with levels shuffled within seeds, one-sided.
       p_min_permutation: the smallest p that this test can reach.
+      within: `r_within` and `r_noise_corrected` of all sites' sweeps at once.
       notes: why which of the sites' numbers are undefined, in plain words.
     """
 
@@ -97,10 +98,13 @@ class ModelScore:
     n_duplicates: int
     p_permutation: float = math.nan
     p_min_permutation: float = math.nan
+    within: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def mean(self, name: str) -> float:
-        """Mean over sites of one of their numbers, where it is defined; else NaN."""
+        """A number of all sites: of `within`, else the mean where sites have it."""
+        if name in self.within:
+            return self.within[name]
         values = [getattr(site, name) for site in self.sites.values()]
         known = [value for value in values if math.isfinite(value)]
         return sum(known) / len(known) if known else math.nan

@@ -212,6 +212,17 @@ def test_duplicates_that_disagree_on_predicted_are_noted(tmp_path):
     assert "m: duplicates disagree on predicted at 1 points" in score.notes
 
 
+def test_duplicates_that_disagree_on_target_are_noted(noisy_design, table_of, joined):
+    predicted, recorded = (values[:1, :1] for values in noisy_design)
+    tables = [table_of(predicted, recorded, target=t) for t in (1.0, 1.0, 2.0, np.nan)]
+    agree = score_table(joined(tables[0], tables[1], tables[3]), n_bootstrap=10)
+    assert not any("disagree" in note for note in agree.notes)
+    differ = score_table(joined(tables[0], tables[2]), n_bootstrap=10)
+    assert "m: duplicates disagree on target at 11 points" in differ.notes
+    (grid,) = sweep_grids(joined(tables[0], tables[3]))[""].values()
+    assert (grid.target == 1.0).all()  # a row without a target takes nothing away
+
+
 def test_ids_that_look_like_equal_numbers_stay_apart(tmp_path):
     path = tmp_path / "t.csv"
     rows = [f"m,{site},i,{k},{k},{k}" for site in ("7", "007", "7.0") for k in range(3)]

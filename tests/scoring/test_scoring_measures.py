@@ -177,8 +177,32 @@ def test_the_score_of_a_table_with_noise_has_the_corrected_r(table_of):
     assert model.notes == ()
 
 
+def test_a_model_is_corrected_over_all_sites_and_not_over_the_clear_ones(table_of):
+    """Two sites that follow and three that do not; here the truth is known."""
+    gains = np.array([0.4, 0.4, 0.03, 0.03, 0.03])[:, None, None, None]
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(20):
+        predicted = np.broadcast_to(LEVELS, (5, 10, 11))
+        followed = gains * predicted[..., None]
+        followed = followed + rng.normal(0, 0.3, (5, 10, 11, 1))
+        trials = followed + rng.normal(0, 1.5, (5, 10, 11, 3))
+        sd = trials.std(axis=-1, ddof=1)
+        table = table_of(predicted, trials.mean(-1), recorded_sd=sd, n_repeats=3.0)
+        model = score_table(table, n_bootstrap=10).subjects[""]["m"]
+        found.append(model.mean("r_noise_corrected"))
+    signal = gains.squeeze() * LEVELS.std()
+    expected = signal.sum() / np.sqrt(5 * np.sum(signal**2 + 0.3**2))  # .635
+    assert np.mean(found) == pytest.approx(expected, abs=0.04)
+    centred = [v - v.mean(axis=2, keepdims=True) for v in (predicted, trials.mean(-1))]
+    raw = stats.pearsonr(*(v.ravel() for v in centred)).statistic
+    assert model.mean("r_within") == pytest.approx(raw)
+
+
 def test_too_little_signal_is_noted(table_of):
     predicted, recorded, sd = simulate(0.0, 1.0, 2, n_draws=2, seed=4)
     table = table_of(predicted, recorded, recorded_sd=3 * sd, n_repeats=2.0)
     score = score_table(table, n_bootstrap=100)
-    assert any("no noise-corrected r" in note for note in score.notes)
+    why = "have no noise-corrected r: less than 0.1 of the variance is signal"
+    assert f"m: 2 of 2 sites {why}" in score.notes
+    assert f"m: the sites together {why}" in score.notes

@@ -64,6 +64,25 @@ def test_missed_levels_and_the_two_highest_are_left_out(table_of):
     assert not masks["drop2"][..., 3:].any()
 
 
+@pytest.mark.parametrize(
+    ("targets", "labels", "dropped"),
+    [
+        ([-3, -2, np.nan, -1, 0], "01234", {"3.0", "4.0"}),  # one target is missing
+        ([5, 1, 2, 3, 4], "01234", {"0.0", "4.0"}),
+        ([np.nan] * 5, ["4", "3", "10", "2", ""], {"10.0", "4.0"}),  # "": the seed
+        ([np.nan] * 4, ["low", "mid", "up", "top"], {"low", "mid", "up", "top"}),
+    ],
+)
+def test_the_two_highest_are_those_of_targets_else_of_labels(
+    table_of, targets, labels, dropped
+):
+    p = np.arange(float(len(labels)))[None, None]
+    table = table_of(p, p**2, target=np.asarray(targets, np.float64)[None, None])
+    grid = sweep_grids(dataclasses.replace(table, level=tuple(labels)))[""]["m"]
+    mask = exclusion_masks({"m": grid})["m"]["drop2"]
+    assert set(grid.labels[~mask]) == dropped
+
+
 def test_intersect_keeps_what_every_model_hit(table_of):
     a = grid_of(table_of, misses=[(0, 0, 1)])
     b = grid_of(table_of, misses=[(0, 0, 2), (1, 1, 1)])

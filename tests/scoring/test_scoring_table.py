@@ -94,6 +94,11 @@ def test_missing_numbers_are_nan(written, cell):
         (f"{HEADER},n_repeats\nm,s,i,0,1,2,0\n", ["row 2", "'n_repeats'", "found 0"]),
         (f"{HEADER},n_repeats\nm,s,i,0,1,2,-3\n", ["row 2", "'n_repeats'", "found -3"]),
         (f"{HEADER},n_repeats\nm,s,i,0,1,2,two\n", ["row 2", "'n_repeats'", "'two'"]),
+        (
+            f"{HEADER},n_repeats\nm,s,i,0,1,2,.5\n",
+            ["row 2", "'n_repeats'", "found 0.5"],
+        ),
+        (f"{HEADER},recorded_sd\nm,s,i,0,1,2,-1\n", ["row 2", "'recorded_sd'", "-1"]),
         (f"{HEADER},floor\nm,s,i,0,1,2,low\n", ["row 2", "'floor'", "'low'"]),
     ],
 )

@@ -1,50 +1,21 @@
 """A tiny sweep with a read-out that can be computed by hand."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hand_made import SEEDS, SITES
+from hand_made import GAINS, SEEDS, SITES, hand_predict, make_model
 
 from paramctl_jax.types import (
-    Backbone,
-    EncodingModel,
     ImageSet,
-    Network,
     Sweep,
 )
-from tests.evaluations import evaluation_of
-
-GAINS = np.asarray([1.0, -2.0, 0.5])  # of the model's three sites
-
-
-def hand_predict(model: EncodingModel, images: ImageSet) -> np.ndarray:
-    """Mean pixel value in [0, 1], times one gain per site."""
-    means = images.pixels.reshape(len(images), -1).mean(axis=1) / 255
-    return means[:, None] * GAINS[None, : len(model.site_ids)]
 
 
 def hand_features(backbone, images: ImageSet, readout: str, progress: bool):
     """The pixels, in the order channel, height, width."""
     assert (readout, progress) == ("layer", False)
     return images.pixels.transpose(0, 3, 1, 2).reshape(len(images), -1) / 255
-
-
-def make_model(name: str = "small") -> EncodingModel:
-    sites = ("site_x", *SITES)
-    evaluation = evaluation_of(sites)
-    network = Network(SimpleNamespace(), 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    backbone = Backbone(name, network, {}, {"layer": (8, 8, 3)})
-    return EncodingModel(
-        backbone=backbone,
-        readout="layer",
-        site_ids=sites,
-        weights=np.random.default_rng(7).standard_normal((3, 192)),
-        bias=np.zeros(3),
-        penalty=np.ones(3),
-        evaluation=evaluation,
-    )
 
 
 TARGETS = np.asarray([[-1.3, -1.1, -0.9, -0.7], [0.1, 0.2, 0.3, 0.4]])

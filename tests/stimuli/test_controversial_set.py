@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import make_model
-from hand_made import SEEDS, SITES
+from hand_made import SEEDS, SITES, make_model
 
 from paramctl_jax.images import encode_png
 from paramctl_jax.stimuli import (

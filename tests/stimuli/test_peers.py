@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from conftest import hand_predict
+from hand_made import hand_predict
 
 from paramctl_jax.stimuli import peer_predictions, save_stimuli, stimulus_images
 
