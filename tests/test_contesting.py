@@ -15,6 +15,8 @@ from paramctl_jax.verification import verify
 from tests.nets import NETS, registered
 from tests.test_pipeline import small_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def nets(tmp_path_factory):

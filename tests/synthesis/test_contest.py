@@ -83,6 +83,7 @@ def test_joint_levels_are_hit_by_every_model(rivals, seeds, photographs):
     np.testing.assert_allclose(committed, aims, atol=0.02 + 1e-5)
 
 
+@pytest.mark.slow
 def test_a_raw_difference_is_carried_by_the_model_that_is_easier_to_push(
     rivals, seeds, photographs
 ):
@@ -95,6 +96,7 @@ def test_a_raw_difference_is_carried_by_the_model_that_is_easier_to_push(
     assert np.median(raw.min(axis=0)) < 0.6 < 0.97 < np.median(fair.min(axis=0))
 
 
+@pytest.mark.slow
 def test_three_models(rivals, seeds, photographs):
     rng = np.random.default_rng(2)
     model = rivals[0]
@@ -108,6 +110,7 @@ def test_three_models(rivals, seeds, photographs):
     assert (commitments_of(sweep).min(axis=0) > 0.37).all()
 
 
+@pytest.mark.slow
 def test_a_lane_depends_on_nothing_but_the_lane(rivals, seeds, photographs):
     both = contest_of(rivals, seeds, photographs, sites=("a", "b"), levels=(0.5, 1.0))
     alone = contest_of(
