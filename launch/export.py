@@ -34,7 +34,7 @@ from paramctl_jax.types import (
 )
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.")
-_CONTEST = flags.DEFINE_bool(CONTROVERSIAL, False, "The run's controversial stimuli.")
+_CONTEST = flags.DEFINE_bool("controversial", False, "The run's controversial stimuli.")
 _STIMULI = flags.DEFINE_string("stimuli", None, "Folder of a set, without a run.")
 _FORMAT = flags.DEFINE_string("format", None, ", ".join(exchange.FORMATS))
 _OUT = flags.DEFINE_string("out", None, "A new folder.")
