@@ -24,6 +24,10 @@ def route(request):
     return request.param
 
 
+# Lanes of their own take longer: once, with the slow tests.
+LANES_ARE_SLOW = ("path", pytest.param("lanes", marks=pytest.mark.slow))
+
+
 @pytest.fixture
 def sweep(sweeps, route):
     return sweeps[route]
@@ -71,6 +75,7 @@ def test_a_lane_depends_on_nothing_but_the_lane(sweep, route, model, seeds):
     np.testing.assert_array_equal(one_seed.images[:, 0], sweep.images[:, 1])
 
 
+@pytest.mark.parametrize("route", LANES_ARE_SLOW)
 def test_a_level_more_changes_no_other(sweep, route, model, seeds):
     more = np.insert(LEVELS, 2, [1.0, 0.6], axis=1)
     found = run(model, seeds, more, route=route)
@@ -78,6 +83,7 @@ def test_a_level_more_changes_no_other(sweep, route, model, seeds):
     assert found.hit.all()
 
 
+@pytest.mark.parametrize("route", LANES_ARE_SLOW)
 def test_devices_change_no_byte(sweep, route, model, seeds):
     """Equal slots per device, on one device or on four."""
     everywhere = run(model, seeds, devices=jax.devices(), route=route)
@@ -85,6 +91,7 @@ def test_devices_change_no_byte(sweep, route, model, seeds):
     np.testing.assert_array_equal(everywhere.reached, sweep.reached)
 
 
+@pytest.mark.parametrize("route", LANES_ARE_SLOW)
 def test_another_key_gives_another_path(sweep, route, model, seeds):
     other = accentuate(
         model,
@@ -139,6 +146,7 @@ def test_a_sweep_compiles_once(model, seeds, route):
     assert step._cache_size() == 1
 
 
+@pytest.mark.parametrize("route", LANES_ARE_SLOW)
 def test_a_second_sweep_compiles_nothing(sweep, route, model, seeds):
     plan = make_plan(model, seeds, LEVELS, slots=3, route=route)
     step = engine.compiled_step(plan.engine, tuple(jax.devices()[:1]))
