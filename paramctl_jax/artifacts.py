@@ -111,7 +111,8 @@ def with_null(content: Any) -> Any:
       {'ci': [None, 0.5], 'n': [1, 2]}
     """
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
-        content = dataclasses.asdict(content)
+        names = [field.name for field in dataclasses.fields(content)]
+        content = {name: getattr(content, name) for name in names}
     if isinstance(content, np.ndarray | np.generic):
         content = content.tolist()
     if isinstance(content, Mapping):

@@ -15,7 +15,7 @@ from paramctl_jax.images import load_images
 from paramctl_jax.recordings import choose_sites, responses_from_trials
 from paramctl_jax.stimuli import save_controversial
 from paramctl_jax.sweeps.accentuation import plan_sweep
-from paramctl_jax.synthesis import Settings, accentuate, controversial
+from paramctl_jax.synthesis import CONTESTS, Settings, accentuate, controversial
 from paramctl_jax.types import InputError, unknown
 
 ADDED = ("inputs", "readouts")  # to the settings of a run, by `open_run`
@@ -74,6 +74,20 @@ def check_settings(config: Mapping[str, Any]) -> None:
         record(**{k: v for k, v in given.items() if k in names})
     _check_each_once("models", config, lambda entry: model_entry(entry).name)
     _check_each_once("seeds", config, str)
+    _check_contest(config)
+
+
+def _check_contest(config: Mapping[str, Any]) -> None:
+    """Its models are of the run, and what they contest is known."""
+    names = [model_entry(entry).name for entry in config["models"]]
+    if config.get("rivals"):
+        _check_each_once("rivals", config, str)
+    for name in config.get("rivals") or ():
+        if name not in names:
+            raise unknown(name, names, "model in config.rivals")
+    contest = (config.get("controversial") or {}).get("contest", CONTESTS[0])
+    if contest not in CONTESTS:
+        raise unknown(contest, CONTESTS, "config.controversial.contest")
 
 
 def _check_names(

@@ -5,6 +5,7 @@ contest -> controversial/ (PNGs and table) -> recorded -> who predicts the respo
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from paramctl_jax.stimuli import (
     save_controversial,
     summarise_controversial,
 )
-from paramctl_jax.synthesis import controversial
-from paramctl_jax.types import ControversialSet, EncodingModel, InputError, unknown
+from paramctl_jax.synthesis import Settings, controversial
+from paramctl_jax.types import ControversialSet, EncodingModel, InputError
 
-ENGINE = ("route", "crops", "crop_size", "noise", "learning_rate", "gamma")
-ENGINE += ("max_steps", "slots", "precision", "crops_at_once", "sampler", "optimiser")
-"""Settings of the synthesis that the contest takes over, unless it has its own."""
+NOT_TAKEN = ("objective", "locality", "locality_weight", "transparency")
+ENGINE = {field.name for field in dataclasses.fields(Settings)} - {*NOT_TAKEN}
+"""Settings of the synthesis that a contest takes over, unless it has its own; what
+speaks of one network alone it does not."""
 
 
 def contest(run: Run) -> tuple[str, Path]:
@@ -65,16 +67,13 @@ def controversial_set(run: Run) -> ControversialSet | None:
 
 def rivals(run: Run) -> tuple[str, ...]:
     """Names of the models that are driven apart: the settings', or the first two."""
-    names = tuple(run.config.get("rivals") or tuple(run.backbones)[:2])
-    for name in names:
-        if name not in run.backbones:
-            raise unknown(name, run.backbones, "model in config.rivals")
-    return names
+    return tuple(run.config.get("rivals") or tuple(run.backbones)[:2])
 
 
 def _make(run: Run, folder: Path) -> None:
     models = _named(run.models(), rivals(run))
-    engine = {k: v for k, v in run.config["synthesis"].items() if k in ENGINE}
+    given = run.config["synthesis"].items()
+    engine = {k: v for k, v in given if k in {*ENGINE, "slots"}}
     settings = dict(run.config["controversial"])
     if settings.get("contest") == "joint":
         engine.pop("route", None)

@@ -187,7 +187,7 @@ def score_and_report(run: Run) -> tuple[str, Path]:
             *(f"day 2: {note}" for note in day2.notes),
             *(f"{model.name}: {note}" for model in models for note in model.notes),
             summarise(stimuli),
-            *verdicts.notes,
+            *(note for note in verdicts.notes if note not in control.notes),
         ],
         site_choice=artifacts.read_json(run.workdir / "encoding" / "sites.json"),
         encoding_comparisons=comparisons(models),

@@ -122,7 +122,9 @@ def test_settings_that_do_not_fit_are_refused_before_anything(tmp_path, nets):
     with pytest.raises(InputError, match=r"config\.controversial: expected"):
         contesting.contest(run)
     with pytest.raises(InputError, match=r"config\.rivals"):
-        contesting.rivals(opened(tmp_path / "c", rivals=("nobody", NETS[0])))
+        opened(tmp_path / "c", rivals=("nobody", NETS[0]))
+    with pytest.raises(InputError, match="did you mean 'softmin'"):
+        opened(tmp_path / "c", controversial={"contest": "softmax"})
 
 
 def test_recorded_by_a_real_rig_with_all_others_or_not_yet(finished, tmp_path, nets):

@@ -7,14 +7,14 @@ of all draws and sites are matrix products ``counts @ t``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from paramctl_jax.recordings.ceiling import MIN_REPEATED_IMAGES
 from paramctl_jax.recordings.correlation import MIN_PAIRS
-from paramctl_jax.types import InputError
+from paramctl_jax.types import EncodingEvaluation, InputError
 
 DRAWS = 1000
 """Draws per matrix product: the counts of 1,600 held-out images take 13 MB."""
@@ -240,3 +240,35 @@ def _squares(n: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarra
     """Sum of squared deviations; NaN where the values of a draw are all equal."""
     deviations = squares - total**2 / n
     return np.where(deviations > ROUNDING * squares, deviations, np.nan)
+
+
+def encoding_interval(
+    evaluation: EncodingEvaluation, sites: Sequence[int], n_bootstrap: int = 2000
+) -> tuple[float, float]:
+    """95 % interval of the mean held-out r over sites, images and sites drawn again.
+
+    Args:
+      evaluation: with the recorded and predicted responses.
+      sites: positions of the sites that the mean is over.
+      n_bootstrap: number of draws.
+
+    Returns:
+      Low and high end; NaN where the evaluation has fewer than three images, or more
+      than 5 % of the draws are undefined. With one site it speaks about images only.
+    """
+    recorded, predicted = evaluation.recorded[:, sites], evaluation.predicted[:, sites]
+    known = np.isfinite(predicted).all(axis=0) & (np.isfinite(recorded).sum(axis=0) > 2)
+    if not known.any():
+        return np.nan, np.nan
+    statistics = pair_statistics(recorded[:, known], predicted[:, known])
+    draws = bootstrap_images(statistics, correlation_of, n_bootstrap, 0)
+    low, high = interval(_over_sites(draws)[None])[0]
+    return float(low), float(high)
+
+
+def _over_sites(draws: Float[np.ndarray, "site draw"]) -> Float[np.ndarray, " draw"]:
+    """Mean over sites drawn with replacement, other sites in every draw."""
+    count, n_draws = draws.shape
+    rng = np.random.default_rng([0, 1])  # another stream than the images'
+    copies = rng.multinomial(count, np.full(count, 1 / count), size=n_draws).T
+    return np.where(copies > 0, copies * draws, 0).sum(axis=0) / count

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paramctl_jax.encoding.resampling import (
-    bootstrap_images,
-    correlation_of,
-    interval,
-    pair_statistics,
-)
+from paramctl_jax.encoding.resampling import encoding_interval
 from paramctl_jax.report.inputs import ReportInputs
 from paramctl_jax.report.style import (
     LIGHT,
@@ -25,10 +19,8 @@ from paramctl_jax.report.style import (
     style,
 )
 from paramctl_jax.report.summary import nanmean
-from paramctl_jax.types import EncodingEvaluation
 
 FEWEST_MODELS = 3  # of fewer, two numbers say it
-_DRAWS = 2000
 _LINE = 0.047  # of the panel's height: between two labels
 
 
@@ -79,38 +71,6 @@ def model_points(inputs: ReportInputs) -> dict[str, Point]:
             ends = encoding_interval(evaluation, at)
             points[model] = (encoding, ends, score.control_mean, score.control_ci)
     return {model: points[model] for model in inputs.models if model in points}
-
-
-def encoding_interval(
-    evaluation: EncodingEvaluation, sites: Sequence[int], n_bootstrap: int = _DRAWS
-) -> tuple[float, float]:
-    """95 % interval of the mean held-out r over sites, images and sites drawn again.
-
-    Args:
-      evaluation: with the recorded and predicted responses.
-      sites: positions of the sites that the mean is over.
-      n_bootstrap: number of draws.
-
-    Returns:
-      Low and high end; NaN where the evaluation has fewer than three images, or more
-      than 5 % of the draws are undefined. With one site it speaks about images only.
-    """
-    recorded, predicted = evaluation.recorded[:, sites], evaluation.predicted[:, sites]
-    known = np.isfinite(predicted).all(axis=0) & (np.isfinite(recorded).sum(axis=0) > 2)
-    if not known.any():
-        return np.nan, np.nan
-    statistics = pair_statistics(recorded[:, known], predicted[:, known])
-    draws = bootstrap_images(statistics, correlation_of, n_bootstrap, 0)
-    low, high = interval(_over_sites(draws)[None])[0]
-    return float(low), float(high)
-
-
-def _over_sites(draws: Float[np.ndarray, "site draw"]) -> Float[np.ndarray, " draw"]:
-    """Mean over sites drawn with replacement, other sites in every draw."""
-    count, n_draws = draws.shape
-    rng = np.random.default_rng([0, 1])  # another stream than the images'
-    copies = rng.multinomial(count, np.full(count, 1 / count), size=n_draws).T
-    return np.where(copies > 0, copies * draws, 0).sum(axis=0) / count
 
 
 def _finish(axes: Axes, points: dict[str, Point], theme: Theme) -> None:

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
+from paramctl_jax.scoring.animals import paired_differences
 from paramctl_jax.scoring.correlation import mean_defined, pearson_r
 from paramctl_jax.scoring.inference import (
     crossed_bootstrap,
@@ -25,7 +25,7 @@ from paramctl_jax.scoring.notes import named, table_notes
 from paramctl_jax.scoring.pooled import exclusion_masks
 from paramctl_jax.scoring.responses import control_table, join_notes
 from paramctl_jax.scoring.sites import Masks, site_noise, site_score, within_seeds
-from paramctl_jax.scoring.sweeps import SweepGrid, natural_order, sweep_grids
+from paramctl_jax.scoring.sweeps import SweepGrid, sweep_grids
 from paramctl_jax.scoring.table import ControlTable
 from paramctl_jax.types import (
     Comparison,
@@ -196,14 +196,7 @@ def compare_models(
       (generalising over seed images) and of the means per site (over sites). All NaN
       where the models have no sweep in common.
     """
-    sites = natural_order([*models[a].sites, *models[b].sites])
-    seeds = natural_order(
-        name
-        for model in (a, b)
-        for site in models[model].sites.values()
-        for name in site.seeds
-    )
-    d = _r_matrix(models[a], sites, seeds) - _r_matrix(models[b], sites, seeds)
+    d = paired_differences(models[a], models[b])
     p_seeds, p_min_seeds = sign_flip_test(
         mean_defined(d, axis=0), n_bootstrap, random_seed
     )
@@ -221,16 +214,3 @@ def compare_models(
         p_min_seeds=p_min_seeds,
         p_min_sites=p_min_sites,
     )
-
-
-def _r_matrix(
-    model: ModelScore, sites: tuple[str, ...], seeds: tuple[str, ...]
-) -> Float[np.ndarray, "site seed"]:
-    """The r of one model on the given sites and seeds, NaN where it has none."""
-    matrix = np.full((len(sites), len(seeds)), np.nan)
-    column = {name: index for index, name in enumerate(seeds)}
-    for row, site in enumerate(sites):
-        if site in model.sites:
-            score = model.sites[site]
-            matrix[row, [column[name] for name in score.seeds]] = score.r
-    return matrix

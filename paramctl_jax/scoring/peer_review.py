@@ -7,27 +7,32 @@ model that predicts also what others made.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from paramctl_jax.scoring.correlation import mean_defined, ols_slope, pearson_r
 from paramctl_jax.scoring.inference import crossed_bootstrap, crossed_mean
 from paramctl_jax.scoring.responses import control_table, join_notes
 from paramctl_jax.scoring.sweeps import SweepGrid, sweep_grids
-from paramctl_jax.scoring.table import ControlTable
+from paramctl_jax.scoring.table import (
+    NUMBERS,
+    ControlTable,
+    check_header,
+    id_column,
+    number_column,
+    parse_rows,
+)
 from paramctl_jax.types import InputError, PeerReview, Recordings, StimulusSet
 
 REVIEW_COLUMNS = (
     "maker", "reviewer", "site", "seed", "level", "predicted", "recorded"
 )  # fmt: skip
-TEXTS = ("subject", "model", "site", "seed", "level")
 
 
 def peer_review(
@@ -136,86 +141,49 @@ def review_table(path: str | os.PathLike[str]) -> dict[str, ControlTable]:
       InputError: unreadable file, missing columns, ragged rows, an empty id, text or
         infinity where a number belongs, a table without rows.
     """
-    rows: dict[str, list[dict[str, str]]] = {}
-    for number, row in _rows(Path(path)):
-        for name in ("maker", "reviewer", "site", "seed"):
-            if not row[name]:
-                raise InputError(
-                    f"{path}: row {number}, column {name!r}: expected an id, found "
-                    "nothing"
-                )
-        for name in ("predicted", "recorded"):
-            _number(path, number, name, row[name])
-        rows.setdefault(row["reviewer"], []).append(row)
-    return {name: _table(path, own) for name, own in rows.items()}
-
-
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """(row number as in a spreadsheet, stripped cells by column)."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = list(csv.reader(text.splitlines(), strict=True))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(f"{path}: expected a readable CSV file, {reason}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected CSV text in UTF-8, {error}") from None
-    cells = [(n, [cell.strip() for cell in row]) for n, row in enumerate(rows, 1)]
-    cells = [(n, row) for n, row in cells if any(row)]
-    header = cells[0][1] if cells else []
-    missing = [name for name in REVIEW_COLUMNS if name not in header]
-    if missing:
-        raise InputError(
-            f"{path}: missing column(s) {', '.join(missing)}; expected comma-separated "
-            f"{','.join(REVIEW_COLUMNS)}, found {header}"
-        )
-    if len(cells) == 1:
+    header, records = parse_rows(Path(path))
+    check_header(path, header, REVIEW_COLUMNS, ("subject",))
+    if not records:
         raise InputError(
             f"{path}: expected one row per prediction, found only the header"
         )
-    for n, row in cells[1:]:
-        if len(row) != len(header):
-            raise InputError(
-                f"{path}: row {n}: expected {len(header)} cells as in the header, "
-                f"found {len(row)}"
-            )
-    return [(n, dict(zip(header, row, strict=True))) for n, row in cells[1:]]
-
-
-def _table(
-    path: str | os.PathLike[str], rows: Sequence[Mapping[str, str]]
-) -> ControlTable:
-    known: dict[str, Float[np.ndarray, " row"]] = {
-        name: np.asarray([_number(path, 0, name, row[name]) for row in rows])
+    lines = [number for number, _ in records]
+    cells = {name: [row[i] for _, row in records] for i, name in enumerate(header)}
+    ids = {
+        name: id_column(path, lines, name, cells[name])
+        for name in ("maker", "reviewer", "site", "seed")
+    }
+    numbers = {
+        name: number_column(path, lines, name, cells[name])
         for name in ("predicted", "recorded")
     }
-    # Whatever else an exchange table can say is unknown here.
-    for field in dataclasses.fields(ControlTable):
-        if field.name not in ("source", *TEXTS):
-            known.setdefault(field.name, np.full(len(rows), np.nan))
-    return ControlTable(
-        source=str(path),
-        subject=tuple(row.get("subject", "") for row in rows),
-        model=tuple(row["maker"] for row in rows),
-        site=tuple(row["site"] for row in rows),
-        seed=tuple(row["seed"] for row in rows),
-        level=tuple(row["level"] for row in rows),
-        **known,
-    )
+    texts = {
+        "subject": cells.get("subject", [""] * len(records)),
+        "model": ids["maker"],
+        "site": ids["site"],
+        "seed": ids["seed"],
+        "level": cells["level"],
+    }
+    reviewers = np.asarray(ids["reviewer"])
+    return {
+        name: _chosen(path, np.flatnonzero(reviewers == name), texts, numbers)
+        for name in dict.fromkeys(ids["reviewer"])
+    }
 
 
-def _number(path: str | os.PathLike[str], row: int, column: str, cell: str) -> float:
-    if cell.lower() in ("", "nan", "na"):
-        return math.nan
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.inf
-    if not math.isfinite(value):
-        raise InputError(
-            f"{path}: row {row}, column {column!r}: expected a number, found {cell!r}"
-        )
-    return value
+def _chosen(
+    path: str | os.PathLike[str],
+    rows: Int[np.ndarray, " row"],
+    texts: Mapping[str, Sequence[str]],
+    numbers: Mapping[str, Float[np.ndarray, " all"]],
+) -> ControlTable:
+    """Some rows as an exchange table; whatever else it can say is unknown here."""
+    unknown = np.full(len(rows), np.nan)
+    known: dict[str, Any] = {
+        name: numbers[name][rows] if name in numbers else unknown for name in NUMBERS
+    }
+    known |= {name: tuple(cells[row] for row in rows) for name, cells in texts.items()}
+    return ControlTable(source=str(path), **known)
 
 
 def _cell_notes(

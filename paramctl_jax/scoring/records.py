@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from paramctl_jax.scoring.animals import replicate
 from paramctl_jax.scoring.correlation import mean_defined
 from paramctl_jax.scoring.multiplicity import holm_comparisons
 from paramctl_jax.scoring.pooled import MASKS
-from paramctl_jax.types import Comparison, ControlScore, ModelScore, SiteScore
+from paramctl_jax.types import ControlScore, ModelScore, SiteScore
 
 FURTHER = (
     "within_slope",
@@ -54,40 +53,41 @@ def scores_to_json(score: ControlScore) -> dict[str, Any]:
       say why a number is null.
     """
     adjusted = holm_comparisons(score.comparisons)
-    return {
+    content = {
         "subjects": {
             subject: {"models": {m: _model_json(s) for m, s in models.items()}}
             for subject, models in score.subjects.items()
         },
         "comparisons": [
             {
-                **_pair_json(pair),
-                "p_seeds_holm": _number(p[0]),
-                "p_sites_holm": _number(p[1]),
+                **dataclasses.asdict(pair),
+                "p_seeds_holm": p[0],
+                "p_sites_holm": p[1],
             }
             for pair, p in zip(score.comparisons, adjusted, strict=True)
         ],
-        "replications": [with_null(one) for one in replicate(score)],
-        "undefined": dict(_UNDEFINED),
-        "notes": list(score.notes),
+        "replications": replicate(score),
+        "undefined": _UNDEFINED,
+        "notes": score.notes,
     }
+    return with_null(content)
 
 
 def _model_json(model: ModelScore) -> dict[str, Any]:
     return {
-        "control_mean": _number(model.control_mean),
-        "control_sd": _number(model.control_sd),
-        "control_sd_ddof1": _number(model.control_sd_ddof1),
-        "control_ci": _numbers(model.control_ci),
+        "control_mean": model.control_mean,
+        "control_sd": model.control_sd,
+        "control_sd_ddof1": model.control_sd_ddof1,
+        "control_ci": model.control_ci,
         "n_sites": model.n_sites,
         "n_seeds_used": model.n_seeds_used,
         "n_rows": model.n_rows,
         "n_duplicates": model.n_duplicates,
-        "p_permutation": _number(model.p_permutation),
-        "p_min_permutation": _number(model.p_min_permutation),
-        **{name: _number(model.mean(name)) for name in ("slope", "pooled_r", *FURTHER)},
+        "p_permutation": model.p_permutation,
+        "p_min_permutation": model.p_min_permutation,
+        **{name: model.overall(name) for name in ("slope", "pooled_r", *FURTHER)},
         "pooled": {
-            mask: {name: _number(over_sites(model, mask, name)) for name in _POOLED}
+            mask: {name: over_sites(model, mask, name) for name in _POOLED}
             for mask in MASKS
         },
         "sites": {name: _site_json(site) for name, site in model.sites.items()},
@@ -97,9 +97,9 @@ def _model_json(model: ModelScore) -> dict[str, Any]:
 def _site_json(site: SiteScore) -> dict[str, Any]:
     names = ("control", "slope", "pooled_r", *FURTHER)
     return {
-        **{name: _number(getattr(site, name)) for name in names},
+        **{name: getattr(site, name) for name in names},
         "n_seeds_used": site.n_seeds_used,
-        "pooled": {mask: with_null(score) for mask, score in site.pooled.items()},
+        "pooled": dict(site.pooled),
     }
 
 
@@ -108,25 +108,3 @@ def over_sites(model: ModelScore, mask: str, name: str) -> float:
     scores = [s.pooled[mask] for s in model.sites.values() if mask in s.pooled]
     values = np.asarray([getattr(score, name) for score in scores], np.float64)
     return float(mean_defined(values))
-
-
-def _pair_json(pair: Comparison) -> dict[str, Any]:
-    return {
-        "subject": pair.subject,
-        "a": pair.a,
-        "b": pair.b,
-        "difference": _number(pair.difference),
-        "ci": _numbers(pair.ci),
-        "p_seeds": _number(pair.p_seeds),
-        "p_sites": _number(pair.p_sites),
-        "p_min_seeds": _number(pair.p_min_seeds),
-        "p_min_sites": _number(pair.p_min_sites),
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _numbers(values: Iterable[float]) -> list[float | None]:
-    return [_number(value) for value in values]

@@ -100,8 +100,8 @@ def _model_cells(model: ModelScore) -> tuple[str, ...]:
     return (
         f"{_text(model.control_mean)} ± {_text(model.control_sd)}",
         _interval(model.control_ci),
-        _text(model.mean("slope")),
-        _text(model.mean("pooled_r")),
+        _text(model.overall("slope")),
+        _text(model.overall("pooled_r")),
         f"{model.n_sites}/{len(sites)}",
         f"{model.n_seeds_used}/{n_sweeps}",
     )
@@ -112,7 +112,7 @@ def _further_cells(model: ModelScore) -> tuple[str, ...]:
     names += ("r_within", "r_noise_corrected")
     return (
         _p(model.p_permutation, model.p_min_permutation),
-        *(_text(model.mean(name), ".2f") for name in names),
+        *(_text(model.overall(name), ".2f") for name in names),
         *(_text(over_sites(model, mask, "r"), ".2f") for mask in MASKS),
     )
 

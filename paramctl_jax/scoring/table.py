@@ -79,8 +79,10 @@ def read_table(
         id, text or infinity where a number belongs, a negative SD, a table without
         rows.
     """
-    header, records = _parse(Path(path))
-    _check_header(path, header, target_column)
+    header, records = parse_rows(Path(path))
+    further = () if target_column == "target" else (target_column,)
+    required = tuple(dict.fromkeys((*REQUIRED_COLUMNS, *further)))
+    check_header(path, header, required, OPTIONAL_COLUMNS)
     if not records:
         raise InputError(
             f"{path}: expected one row per stimulus, found only the header"
@@ -93,11 +95,11 @@ def read_table(
         source=str(path),
         subject=tuple(cells.get("subject", [""] * len(records))),
         level=tuple(cells["level"]),
-        model=_ids(path, numbers, "model", cells["model"]),
-        site=_ids(path, numbers, "site", cells["site"]),
-        seed=_ids(path, numbers, "seed", cells["seed"]),
+        model=id_column(path, numbers, "model", cells["model"]),
+        site=id_column(path, numbers, "site", cells["site"]),
+        seed=id_column(path, numbers, "seed", cells["seed"]),
         **{
-            name: _numbers(path, numbers, column, cells.get(column))
+            name: number_column(path, numbers, column, cells.get(column))
             for name in NUMBERS
             for column in (target_column if name == "target" else name,)
         },
@@ -132,8 +134,12 @@ def write_table(path: str | os.PathLike[str], table: ControlTable) -> None:
     artifacts.atomic_write(Path(path), buffer.getvalue().encode())
 
 
-def _parse(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and (row number as in a spreadsheet, stripped cells)."""
+def parse_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and (row number as in a spreadsheet, stripped cells) of a CSV file.
+
+    Raises:
+      InputError: unreadable, empty, or with rows of other lengths than the header.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file, strict=True))
@@ -162,19 +168,24 @@ def _parse(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, records[1:]
 
 
-def _check_header(
-    path: str | os.PathLike[str], header: Sequence[str], target_column: str
+def check_header(
+    path: str | os.PathLike[str],
+    header: Sequence[str],
+    required: Sequence[str],
+    optional: Sequence[str] = (),
 ) -> None:
-    required: list[str] = [*REQUIRED_COLUMNS]
-    if target_column != "target":
-        required.append(target_column)
+    """Refuses a header that lacks a required column, or has a known one twice.
+
+    Raises:
+      InputError: likewise.
+    """
     missing = [name for name in required if name not in header]
     if missing:
         raise InputError(
             f"{path}: missing column(s) {', '.join(missing)}; expected comma-separated "
-            f"{','.join(REQUIRED_COLUMNS)}, found {list(header)}"
+            f"{','.join(required)}, found {list(header)}"
         )
-    known = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
+    known = (*required, *optional)
     repeated = [name for name in known if header.count(name) > 1]
     if repeated:
         raise InputError(
@@ -182,9 +193,10 @@ def _check_header(
         )
 
 
-def _ids(
+def id_column(
     path: str | os.PathLike[str], rows: Sequence[int], column: str, cells: Sequence[str]
 ) -> tuple[str, ...]:
+    """A column of ids, none of them empty; `rows` are their numbers in the file."""
     for row, cell in zip(rows, cells, strict=True):
         if not cell:
             raise InputError(
@@ -193,12 +205,13 @@ def _ids(
     return tuple(cells)
 
 
-def _numbers(
+def number_column(
     path: str | os.PathLike[str],
     rows: Sequence[int],
     column: str,
     cells: Sequence[str] | None,
 ) -> Float[np.ndarray, " row"]:
+    """A column of numbers, NaN where missing, or all NaN without the column."""
     if cells is None:
         return np.full(len(rows), np.nan)
     values = np.empty(len(rows))

@@ -24,7 +24,7 @@ from paramctl_jax.stimuli.controversial_table import (
     controversial_csv,
 )
 from paramctl_jax.stimuli.measures import pixel_changes
-from paramctl_jax.stimuli.table import stimulus_id
+from paramctl_jax.stimuli.table import check_no_others, check_unique, stimulus_id
 from paramctl_jax.types import (
     ControversialSet,
     ControversialStimulus,
@@ -198,10 +198,5 @@ def _check(
             f"{directory}: expected no controversial set, found {CONTROVERSIAL_TABLE}; "
             "give another directory"
         )
-    names = {one.filename for one in drafts}
-    others = sorted(p.name for p in directory.glob("*.png") if p.name not in names)
-    if others or len(names) < len(drafts):
-        raise InputError(
-            f"{directory}: expected no PNGs of another set, and models, sites and seed "
-            f"images of different names; found {others[:1] or len(drafts) - len(names)}"
-        )
+    check_unique(drafts, str(directory))
+    check_no_others(directory, {one.filename for one in drafts})

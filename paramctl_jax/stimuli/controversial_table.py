@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paramctl_jax.stimuli.read import check_file
+from paramctl_jax.stimuli.table import filled, read_text
 from paramctl_jax.types import ControversialSet, ControversialStimulus, InputError
 
 CONTROVERSIAL_TABLE = "controversial_set.csv"
@@ -19,23 +20,17 @@ def _truth(cell: str) -> bool:
     return {"True": True, "False": False}[cell]
 
 
-def _text(cell: str) -> str:
-    if not cell:
-        raise ValueError("empty")
-    return cell
-
-
 _COLUMNS: Mapping[str, Callable[[str], Any]] = {
-    "stimulus_id": _text,
-    "filename": _text,
+    "stimulus_id": filled,
+    "filename": filled,
     "high": str,
-    "site": _text,
-    "seed": _text,
+    "site": filled,
+    "seed": filled,
     "level": float,
     "controversiality": float,
     "accepted": _truth,
     "selected": _truth,
-    "sha256": _text,
+    "sha256": filled,
     "rms": float,
     "step": int,
 }
@@ -72,14 +67,7 @@ def load_controversial(directory: str | Path, verify: bool = True) -> Controvers
     """
     directory = Path(directory)
     path = directory / CONTROVERSIAL_TABLE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); "
-            f"expected a folder with PNGs and {CONTROVERSIAL_TABLE}"
-        ) from error
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     models = _models(path, list(reader.fieldnames or ()))
     stimuli = tuple(
         _from_row(row, models, f"{path}:{reader.line_num}") for row in reader

@@ -12,11 +12,11 @@ import dataclasses
 import hashlib
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paramctl_jax.types import InputError, Stimulus
+from paramctl_jax.types import ControversialStimulus, InputError, Stimulus
 
 TABLE = "stimulus_set.csv"
 COLUMNS = tuple(field.name for field in dataclasses.fields(Stimulus))
@@ -80,14 +80,37 @@ def read_csv(path: Path) -> tuple[Stimulus, ...]:
       InputError: naming the file and the line: not there, columns missing, no rows, a
         value that is not of its column's type, a stimulus id or a file name twice.
     """
+    return parse_csv(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a set's table.
+
+    Raises:
+      InputError: naming the file, where it is missing or not text.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); "
-            f"expected a folder with a stimulus set, that is PNGs and {TABLE}"
+            f"expected a folder with a stimulus set, that is PNGs and {path.name}"
         ) from error
-    return parse_csv(text, str(path))
+
+
+def check_no_others(directory: Path, filenames: Collection[str]) -> None:
+    """Refuses a folder with PNGs that are not of the set to be written.
+
+    Raises:
+      InputError: naming the first of them.
+    """
+    others = sorted(path.name for path in directory.glob("*.png"))
+    others = [name for name in others if name not in filenames]
+    if others:
+        raise InputError(
+            f"{directory}: expected no PNGs of another set, found {len(others)}, first "
+            f"{others[0]}; give another directory"
+        )
 
 
 def parse_csv(text: str, where: str) -> tuple[Stimulus, ...]:
@@ -106,7 +129,9 @@ def parse_csv(text: str, where: str) -> tuple[Stimulus, ...]:
     return stimuli
 
 
-def check_unique(stimuli: Sequence[Stimulus], where: str) -> None:
+def check_unique(
+    stimuli: Sequence[Stimulus] | Sequence[ControversialStimulus], where: str
+) -> None:
     """Refuses names that are equal, also where a file system ignores case."""
     seen: dict[str, str] = {}
     for name in (stimulus.stimulus_id for stimulus in stimuli):
@@ -140,7 +165,8 @@ def _from_row(row: Mapping[str, str | None], where: str) -> Stimulus:
     return Stimulus(**values)
 
 
-def _text(cell: str | None) -> str:
+def filled(cell: str | None) -> str:
+    """The text of a cell that must not be empty."""
     if not cell:
         raise ValueError("empty")
     return cell
@@ -148,7 +174,7 @@ def _text(cell: str | None) -> str:
 
 # Keyed by the annotations of `Stimulus`, which are strings there.
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
-    "str": _text,
+    "str": filled,
     "int": int,
     "int | None": lambda cell: None if cell == "" else int(cell),
     "float": float,

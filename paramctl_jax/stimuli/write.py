@@ -12,7 +12,13 @@ from paramctl_jax.artifacts import atomic_write
 from paramctl_jax.images import encode_png
 from paramctl_jax.progress import bar
 from paramctl_jax.stimuli.judge import judged_site
-from paramctl_jax.stimuli.table import TABLE, check_unique, stimulus_id, to_csv
+from paramctl_jax.stimuli.table import (
+    TABLE,
+    check_no_others,
+    check_unique,
+    stimulus_id,
+    to_csv,
+)
 from paramctl_jax.stimuli.traces import TRACES, save_traces
 from paramctl_jax.types import InputError, Stimulus, StimulusSet, Sweep
 
@@ -178,14 +184,7 @@ def _check_directory(directory: Path, drafts: Sequence[Stimulus]) -> None:
             f"{directory}: expected no stimulus set, found {TABLE}; give another "
             "directory"
         )
-    names = {draft.filename for draft in drafts}
-    others = sorted(path.name for path in directory.glob("*.png"))
-    others = [name for name in others if name not in names]
-    if others:
-        raise InputError(
-            f"{directory}: expected no PNGs of another set, found {len(others)}, first "
-            f"{others[0]}; give another directory"
-        )
+    check_no_others(directory, {draft.filename for draft in drafts})
 
 
 def _save_site(

@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from paramctl_jax import lanes
-from paramctl_jax.progress import bar
 from paramctl_jax.synthesis.budget import check_memory
 from paramctl_jax.synthesis.dry_run import memory_of
 from paramctl_jax.synthesis.plan import make_plan
-from paramctl_jax.synthesis.work import sweep_of
+from paramctl_jax.synthesis.work import counted, sweep_of
 from paramctl_jax.types import EncodingModel, ImageSet, Sweep
 
 
@@ -69,11 +68,5 @@ def accentuate(
     )
     check_memory(memory_of(plan), plan.devices[0])
     shared = lanes.replicate(plan.shared(key), plan.devices)
-    total = int(np.prod(plan.grid.shape))
-    with bar(total=total, label=f"{model.name}: lanes", show=progress) as shown:
-
-        def finished(count: int, hits: int) -> None:
-            del hits
-            shown.update(count)
-
+    with counted(plan, model.name, progress) as finished:
         return sweep_of(plan, shared, finished=finished)

@@ -12,12 +12,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from paramctl_jax import lanes
-from paramctl_jax.progress import bar
 from paramctl_jax.synthesis.budget import check_memory
 from paramctl_jax.synthesis.dry_run import memory_of
 from paramctl_jax.synthesis.rival_plan import rival_plan
 from paramctl_jax.synthesis.rivals import RivalPlan, RivalReader
-from paramctl_jax.synthesis.work import Work
+from paramctl_jax.synthesis.work import Work, counted
 from paramctl_jax.types import (
     ControversialSweep,
     EncodingModel,
@@ -95,13 +94,7 @@ def controversial(
     )
     check_memory(memory_of(plan), plan.devices[0])
     shared = lanes.replicate(plan.shared(key), plan.devices)
-    total = int(np.prod(plan.grid.shape))
-    with bar(total=total, label="controversial: lanes", show=progress) as shown:
-
-        def finished(count: int, hits: int) -> None:
-            del hits
-            shown.update(count)
-
+    with counted(plan, "controversial", progress) as finished:
         return _sweep(plan, Work(plan, shared, finished=finished), levels)
 
 

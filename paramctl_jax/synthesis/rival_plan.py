@@ -47,7 +47,7 @@ def rival_plan(
     if contest not in CONTESTS:
         raise unknown(contest, CONTESTS, "contest")
     settings = {"route": "lanes"} | settings if contest == "joint" else settings
-    static = Settings(**settings)
+    static = Settings(**{"transparency": False, **settings})  # nobody draws its maps
     _check(models, static, contest, sharpness, levels)
     check_pace(slots, tolerance, slow)
     check_seeds(seeds, models)

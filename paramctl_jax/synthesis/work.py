@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, PyTree
 
 from paramctl_jax import lanes
+from paramctl_jax.progress import bar
 from paramctl_jax.synthesis import engine, path, tables
 from paramctl_jax.synthesis.gradient import Shared
 from paramctl_jax.synthesis.plan import LanePlan, Plan
@@ -100,6 +102,21 @@ class Work:
             check_every=1,
             **options,
         )
+
+
+@contextlib.contextmanager
+def counted(
+    plan: LanePlan, label: str, progress: bool
+) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar over the lanes of a plan, as `Work` tells of finished ones."""
+    total = int(np.prod(plan.grid.shape))
+    with bar(total=total, label=f"{label}: lanes", show=progress) as shown:
+
+        def finished(count: int, hits: int) -> None:
+            del hits
+            shown.update(count)
+
+        yield finished
 
 
 def sweep_of(

@@ -101,7 +101,7 @@ class ModelScore:
     within: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def mean(self, name: str) -> float:
+    def overall(self, name: str) -> float:
         """A number of all sites: of `within`, else the mean where sites have it."""
         if name in self.within:
             return self.within[name]

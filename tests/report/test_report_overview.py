@@ -10,6 +10,7 @@ from matplotlib.patches import Polygon
 from matplotlib.text import Text
 from PIL import Image
 
+from paramctl_jax.encoding.resampling import encoding_interval
 from paramctl_jax.report import (
     DARK,
     LIGHT,
@@ -19,7 +20,7 @@ from paramctl_jax.report import (
     write_report,
 )
 from paramctl_jax.report.overview import mean_curve
-from paramctl_jax.report.scatter import encoding_interval, model_points, spread_out
+from paramctl_jax.report.scatter import model_points, spread_out
 from paramctl_jax.report.style import model_colour
 from paramctl_jax.report.typical import shown_models, typical
 from paramctl_jax.types import ControlScore, StimulusSet

@@ -190,13 +190,13 @@ def test_a_model_is_corrected_over_all_sites_and_not_over_the_clear_ones(table_o
         sd = trials.std(axis=-1, ddof=1)
         table = table_of(predicted, trials.mean(-1), recorded_sd=sd, n_repeats=3.0)
         model = score_table(table, n_bootstrap=10).subjects[""]["m"]
-        found.append(model.mean("r_noise_corrected"))
+        found.append(model.overall("r_noise_corrected"))
     signal = gains.squeeze() * LEVELS.std()
     expected = signal.sum() / np.sqrt(5 * np.sum(signal**2 + 0.3**2))  # .635
     assert np.mean(found) == pytest.approx(expected, abs=0.04)
     centred = [v - v.mean(axis=2, keepdims=True) for v in (predicted, trials.mean(-1))]
     raw = stats.pearsonr(*(v.ravel() for v in centred)).statistic
-    assert model.mean("r_within") == pytest.approx(raw)
+    assert model.overall("r_within") == pytest.approx(raw)
 
 
 def test_too_little_signal_is_noted(table_of):

@@ -172,7 +172,7 @@ HEADER = "maker,reviewer,site,seed,level,predicted,recorded"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "missing column"),
+        ("", "empty file"),
         ("maker,site,seed,level,predicted,recorded\n", "missing column.*reviewer"),
         (f"{HEADER}\n", "only the header"),
         (f"{HEADER}\na,b,s,i,0,1\n", "row 2: expected 7 cells"),
