@@ -14,6 +14,7 @@ from paramctl_jax.encoding import EncodingSettings, fit_encoding, target_levels
 from paramctl_jax.images import load_images
 from paramctl_jax.recordings import choose_sites, responses_from_trials
 from paramctl_jax.stimuli import save_controversial
+from paramctl_jax.subject import simulated_subject
 from paramctl_jax.sweeps.accentuation import plan_sweep
 from paramctl_jax.synthesis import CONTESTS, Settings, accentuate, controversial
 from paramctl_jax.types import InputError, unknown
@@ -29,8 +30,13 @@ OWN = frozenset(
 )
 """Arguments of the sections' calls that the run itself gives."""
 
-BUT = {"controversial": frozenset({"levels"})}
-"""Those that a section gives all the same: a contest has levels of its own."""
+BUT = {
+    "controversial": frozenset({"levels"}),
+    "subject": frozenset({"backbone"}),
+}
+"""Those that a section gives all the same: a contest has levels of its own, a subject
+a network of its own.
+"""
 
 CALLS = {
     "encoding": fit_encoding,
@@ -40,6 +46,7 @@ CALLS = {
     "levels": target_levels,
     "scoring": scoring.control_score,
     "selection": save_controversial,
+    "subject": simulated_subject,
     "sweep": plan_sweep,
     "synthesis": accentuate,
 }

@@ -13,7 +13,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from paramctl_jax import artifacts, history
-from paramctl_jax.backbones import check_readout, load_backbone
+from paramctl_jax.backbones import check_readout
 from paramctl_jax.backbones.entries import ModelEntry, model_entry
 from paramctl_jax.configuration import check_settings
 from paramctl_jax.data import photographs_path
@@ -26,7 +26,12 @@ from paramctl_jax.recordings import (
     load_recordings,
 )
 from paramctl_jax.stimuli import load_stimuli
-from paramctl_jax.subject import Subject, linear_subject
+from paramctl_jax.subject import (
+    Subject,
+    subject_in_words,
+    subject_networks,
+    subject_of_settings,
+)
 from paramctl_jax.sweeps.blocks import CLAIMS, FOLDER, PLAN
 from paramctl_jax.sweeps.claims import Claims, Owner
 from paramctl_jax.types import (
@@ -145,15 +150,8 @@ class Run:
         """The in-silico subject; None where the recordings are real."""
         if not self.config["subject"]:
             return None
-        settings = dict(self.config["subject"])
-        backbone = load_backbone(settings.pop("backbone"))
-        return linear_subject(
-            backbone,
-            self.images,
-            check_readout(backbone, settings.pop("readout")),
-            key=self.key("subject"),
-            progress=self.progress,
-            **settings,
+        return subject_of_settings(
+            self.config["subject"], self.images, self.key("subject"), self.progress
         )
 
     @property
@@ -162,13 +160,7 @@ class Run:
         settings = self.config["subject"]
         if not settings:
             return ""
-        own = settings["backbone"] not in {entry.network for entry in self.entries}
-        whose = "is neither of the models" if own else "is one of the models"
-        return (
-            f"In-silico subject: random linear read-outs of {settings['readout']} of "
-            f"{settings['backbone']}, a network that {whose}, with Gaussian trial "
-            "noise."
-        )
+        return subject_in_words(settings, [entry.network for entry in self.entries])
 
     def models(self) -> list[EncodingModel]:
         """The fitted encoding models."""
@@ -236,9 +228,10 @@ def input_digests(run: Run) -> dict[str, str]:
     digests["images"] = _digest(run.images)
     digests["seeds"] = _digest(run.seeds)
     if config["subject"]:
-        subject = load_backbone(config["subject"]["backbone"])
-        check_readout(subject, config["subject"]["readout"])
-        digests["subject"] = subject.provenance["sha256"]
+        networks = subject_networks(config["subject"])
+        for which, network in networks.items():
+            label = "subject" if which == "backbone" else f"subject_{which}"
+            digests[label] = network.provenance["sha256"]
     day1 = recordings_file(run, "day1")
     if not config["subject"]:
         load_recordings(day1, **(config["recordings"].get("reader") or {}))

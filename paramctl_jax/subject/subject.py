@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from paramctl_jax.encoding import FeatureBlocks, extract_features, predict_features
-from paramctl_jax.subject.noise import trial_noise
-from paramctl_jax.types import Backbone, EncodingModel, ImageSet, InputError, Recordings
+from paramctl_jax.subject.drift import Drift
+from paramctl_jax.subject.noise import GaussianNoise, Noise, trial_noise
+from paramctl_jax.subject.truth import LinearTruth, Truth
+from paramctl_jax.types import EncodingModel, ImageSet, InputError, Recordings
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """Sites that are linear in a network's features, with Gaussian trial noise.
+    """Sites with a known truth, trial noise, and sessions that differ.
 
-    The response of site s to image x in trial t is
-
-        y = w_s . phi(x) + b_s + sigma_s e,    e ~ N(0, 1)
+    The response of site s to image x in trial t of session d is a draw of the noise
+    around ``g_ds u_s(x) + o_ds``: Gaussian, or a spike count.
 
     Attributes:
-      backbone: the subject's own network; not one of the models under test.
-      readout: the layer its sites read.
-      site_ids: one per site.
-      weights: true axes in raw features, order channel, height, width.
-      bias: one per site.
-      sigma: SD of the trial noise, in response units; 0 for a noiseless subject.
-      units: of the responses.
+      source: u, the noise-free responses.
+      noise: of trials.
+      shared: correlation of the noise of any two sites within a trial, in [0, 1).
+      drift: between sessions.
+      natural_sd: of u over natural images, the unit of offsets.
     """
 
-    backbone: Backbone
-    readout: str
-    site_ids: tuple[str, ...]
-    weights: Float[np.ndarray, "site feature"]
-    bias: Float[np.ndarray, " site"]
-    sigma: Float[np.ndarray, " site"]
-    units: str = "z"
+    source: Truth
+    noise: Noise
+    shared: float = 0.0
+    drift: Drift = dataclasses.field(default_factory=Drift)
+    natural_sd: Float[np.ndarray, " site"] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shared < 1:
+            raise InputError(f"shared: expected 0 <= shared < 1, found {self.shared}")
+
+    @property
+    def site_ids(self) -> tuple[str, ...]:
+        """One per site."""
+        return self.source.site_ids
+
+    @property
+    def units(self) -> str:
+        """Of the responses."""
+        return self.source.units
 
     def record(
         self,
@@ -58,7 +69,7 @@ class Subject:
           progress: whether to show a progress bar.
 
         Returns:
-          Responses ``[image, site, repeat]`` without missing repeats.
+          Responses ``[image, site, repeat]``, NaN at the sites that are lost.
 
         Raises:
           InputError: fewer than one repeat, no images.
@@ -68,10 +79,8 @@ class Subject:
         """
         if repeats < 1:
             raise InputError(f"repeats: expected at least 1, found {repeats}")
-        truth = self.truth(images, progress=progress)
-        names, n_sites = images.stimulus_ids, len(self.site_ids)
-        noise = trial_noise(key, session, names, n_sites, repeats)
-        responses = truth[:, :, None] + self.sigma[None, :, None] * noise
+        truth, names = self.truth(images, progress=progress), images.stimulus_ids
+        responses = self.trials(truth, names, repeats, key, session)
         return Recordings(responses, names, self.site_ids, units=self.units)
 
     def truth(
@@ -83,10 +92,38 @@ class Subject:
         """
         if not len(images):
             raise InputError("images: expected at least one to show, found none")
-        features = extract_features(
-            self.backbone, images, self.readout, progress=progress
+        return self.source.responses(images, progress=progress)
+
+    def trials(
+        self,
+        truth: Float[np.ndarray, "image site"],
+        stimulus_ids: Sequence[str],
+        repeats: int,
+        key: Key[Array, ""],
+        session: int | str,
+    ) -> Float[np.ndarray, "image site repeat"]:
+        """What `record` adds to the truth, for many sessions with the same images.
+
+        Args:
+          truth: noise-free responses of the images that are shown.
+          stimulus_ids: of these images.
+          repeats: presentations of every image; the first of more are those of fewer.
+          key: randomness.
+          session: number or name.
+
+        Returns:
+          Trials, NaN at the sites that are lost.
+        """
+        normal = trial_noise(
+            key, session, stimulus_ids, len(self.site_ids), repeats, self.shared
         )
-        return predict_features(FeatureBlocks(features), self.weights, self.bias)
+        ones = np.ones(len(self.site_ids))
+        sd = ones if self.natural_sd is None else self.natural_sd
+        gain, offset = self.drift.of_session(key, session, sd)
+        present = np.isfinite(gain)
+        drifted = np.where(present, gain, 1.0) * truth + offset
+        trials = self.noise.trials(drifted, normal)
+        return np.where(present[None, :, None], trials, np.nan)
 
 
 def subject_of_model(model: EncodingModel, sigma: float = 0.0) -> Subject:
@@ -107,12 +144,12 @@ def subject_of_model(model: EncodingModel, sigma: float = 0.0) -> Subject:
     """
     if not (np.isfinite(sigma) and sigma >= 0):
         raise InputError(f"sigma: expected a finite number >= 0, found {sigma}")
-    return Subject(
+    truth = LinearTruth(
         backbone=model.backbone,
         readout=model.readout,
         site_ids=model.site_ids,
         weights=np.asarray(model.weights, dtype=np.float64),
         bias=np.asarray(model.bias, dtype=np.float64),
-        sigma=np.full(len(model.site_ids), float(sigma)),
         units=model.units,
     )
+    return Subject(truth, GaussianNoise(np.full(len(model.site_ids), float(sigma))))

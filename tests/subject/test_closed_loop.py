@@ -52,8 +52,8 @@ def model(backbone, subject):
         backbone=backbone,
         readout=READOUT,
         site_ids=names,
-        weights=subject.weights,
-        bias=subject.bias,
+        weights=subject.source.weights,
+        bias=subject.source.bias,
         penalty=np.ones(3),
         evaluation=evaluation_of(names),
     )

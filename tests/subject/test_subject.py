@@ -25,7 +25,7 @@ def pixel_features(backbone, images, readout, batch_size=32, progress=True):
 
 @pytest.fixture(autouse=True)
 def _features_are_pixels(monkeypatch):
-    for module in ("subject", "linear"):
+    for module in ("truth", "axes"):
         target = f"paramctl_jax.subject.{module}.extract_features"
         monkeypatch.setattr(target, pixel_features)
 
@@ -61,7 +61,9 @@ def make_subject(images, key, *, n_sites=6, components=20, ncsnr=(0.4, 1.6)):
 @pytest.fixture(scope="module")
 def subject(images):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("paramctl_jax.subject.linear.extract_features", pixel_features)
+        for module in ("truth", "axes"):
+            target = f"paramctl_jax.subject.{module}.extract_features"
+            patch.setattr(target, pixel_features)
         return make_subject(images, jax.random.key(3))
 
 
@@ -77,7 +79,7 @@ def test_axes_lie_in_the_leading_components_evenly(subject, images):
     _, sizes, directions = np.linalg.svd(
         features - features.mean(0), full_matrices=False
     )
-    coefficients = subject.weights @ directions.T * sizes / np.sqrt(N_IMAGES)
+    coefficients = subject.source.weights @ directions.T * sizes / np.sqrt(N_IMAGES)
     np.testing.assert_allclose(coefficients[:, 20:], 0, atol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(coefficients, axis=1), 1, atol=1e-9)
     # Whitened: the first half of the components has no more of an axis than the second.
@@ -86,19 +88,19 @@ def test_axes_lie_in_the_leading_components_evenly(subject, images):
 
 
 def test_ncsnr_spreads_log_uniformly(subject):
-    np.testing.assert_allclose(1 / subject.sigma, np.geomspace(0.4, 1.6, 6))
+    np.testing.assert_allclose(1 / subject.noise.sd, np.geomspace(0.4, 1.6, 6))
     assert subject.site_ids[0] == "sim_00"
 
 
 def test_one_site_takes_the_middle(images, key):
     one = make_subject(images, key, n_sites=1, ncsnr=(0.5, 2.0))
-    np.testing.assert_allclose(one.sigma, [1.0])
+    np.testing.assert_allclose(one.noise.sd, [1.0])
 
 
 def test_axes_follow_the_key(images, key):
-    again = make_subject(images, key).weights
-    np.testing.assert_array_equal(again, make_subject(images, key).weights)
-    other = make_subject(images, jax.random.key(9)).weights
+    again = make_subject(images, key).source.weights
+    np.testing.assert_array_equal(again, make_subject(images, key).source.weights)
+    other = make_subject(images, jax.random.key(9)).source.weights
     assert np.abs(again - other).max() > 0.1 * np.abs(again).max()
 
 
@@ -110,11 +112,11 @@ def test_ncsnr_is_recovered_from_the_trials(subject, images, key):
     estimate = np.sqrt((total - noise / 1000) / noise)
     expected = np.geomspace(0.4, 1.6, 6) * np.sqrt(N_IMAGES / (N_IMAGES - 1))
     np.testing.assert_allclose(estimate, expected, rtol=0.04)
-    np.testing.assert_allclose(np.sqrt(noise), subject.sigma, rtol=0.02)
+    np.testing.assert_allclose(np.sqrt(noise), subject.noise.sd, rtol=0.02)
     truth = subject.truth(images)
-    assert np.abs(trials.mean(axis=2) - truth).max() < 5 * subject.sigma[0] / np.sqrt(
-        1000
-    )
+    assert np.abs(trials.mean(axis=2) - truth).max() < 5 * subject.noise.sd[
+        0
+    ] / np.sqrt(1000)
 
 
 def test_recordings_are_keyed_by_stimulus(subject, images, key):
@@ -174,7 +176,11 @@ def test_subject_of_a_model_with_noise(images, key):
         ({"components": 60}, "components: expected 1 to 59 for 60 images, found 60"),
         ({"components": 0}, "components: expected 1 to 59"),
         ({"components": 49}, "components: expected at most 48, .* of pixels over 60"),
-        ({"n_sites": 0}, "n_sites: expected at least 1, found 0"),
+        ({"n_sites": 49}, "n_sites: expected at least 1 and at most 48"),
+        (
+            {"n_sites": 0},
+            "n_sites: .* at most 48, the features of pixels, found 0",
+        ),
     ],
 )
 def test_bad_specifications(wrong, message, images, key):
@@ -206,4 +212,4 @@ def test_nothing_to_record(repeats, n, what, subject, images, key):
 def test_record_is_frozen(subject):
     assert isinstance(subject, Subject)
     with pytest.raises(AttributeError):
-        subject.sigma = np.zeros(6)
+        subject.noise = None

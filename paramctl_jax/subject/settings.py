@@ -1,0 +1,110 @@
+"""The in-silico subject of a run: from its settings, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Array, Key
+
+from paramctl_jax.backbones import check_readout, load_backbone
+from paramctl_jax.subject.simulated import simulated_subject
+from paramctl_jax.subject.subject import Subject
+from paramctl_jax.types import Backbone, ImageSet
+
+NETWORKS = ("backbone", "second")
+
+_AXES = {
+    "components": "random linear read-outs",
+    "channels": "random read-outs of few channels",
+    "spatial": "random read-outs of one place each",
+}
+_NOISE = {
+    "gaussian": "Gaussian trial noise",
+    "poisson": "Poisson spike counts",
+    "overdispersed": "over-dispersed spike counts",
+}
+
+
+def subject_networks(settings: Mapping[str, Any]) -> dict[str, Backbone]:
+    """The subject's own networks, by the setting that names them.
+
+    Raises:
+      InputError: an unknown network, or one without weights here.
+    """
+    names = {k: settings[k] for k in NETWORKS if settings.get(k)}
+    networks = {k: load_backbone(name) for k, name in names.items()}
+    readouts = _readouts(settings)
+    for which, network in networks.items():
+        check_readout(network, readouts[which])
+    return networks
+
+
+def subject_of_settings(
+    settings: Mapping[str, Any],
+    images: ImageSet,
+    key: Key[Array, ""],
+    progress: bool = True,
+) -> Subject:
+    """`simulated_subject` with its networks named instead of loaded.
+
+    Args:
+      settings: its keyword arguments; ``backbone`` and ``second`` are names.
+      images: natural images.
+      key: randomness of the truth.
+      progress: show progress bars.
+
+    Raises:
+      InputError: as `simulated_subject`, or a network that cannot be loaded.
+    """
+    networks = subject_networks(settings)
+    rest = {k: v for k, v in settings.items() if k not in (*NETWORKS, "readout")}
+    return simulated_subject(
+        networks["backbone"],
+        images,
+        settings["readout"],
+        second=networks.get("second"),
+        key=key,
+        progress=progress,
+        **rest,
+    )
+
+
+def subject_in_words(settings: Mapping[str, Any], models: Sequence[str]) -> str:
+    """What is known of the subject, in one sentence.
+
+    Args:
+      settings: of the subject.
+      models: names of the networks under test.
+
+    Example:
+      >>> settings = {"backbone": "net", "readout": "layer3.0", "predictable": False}
+      >>> subject_in_words(settings, ["a", "b"])
+      "In-silico subject: reliable responses that follow from no feature of an image \
+(null), with Gaussian trial noise."
+    """
+    noise = _NOISE[settings.get("noise", "gaussian")]
+    return f"In-silico subject: {_truth(settings, models)}, with {noise}."
+
+
+def _truth(settings: Mapping[str, Any], models: Sequence[str]) -> str:
+    if not settings.get("predictable", True):
+        return "reliable responses that follow from no feature of an image (null)"
+    kind = _AXES[settings.get("axes", "components")]
+    shape = settings.get("shape", "linear")
+    through = "" if shape == "linear" else f", through a {shape} nonlinearity"
+    readouts, names = _readouts(settings), [settings["backbone"]]
+    where = f"{readouts['backbone']} of {names[0]}"
+    if settings.get("second"):
+        names.append(settings["second"])
+        share = settings.get("rho", 0.5)
+        where += f" (share {share:g}) and {readouts['second']} of {names[1]}"
+    own = not set(names) & set(models)
+    whose = "neither of the models" if own else "one of the models"
+    which = "a network that is" if len(names) == 1 else "networks that are"
+    return f"{kind} of {where}, {which} {whose}{through}"
+
+
+def _readouts(settings: Mapping[str, Any]) -> dict[str, str]:
+    first = settings["readout"]
+    return {"backbone": first, "second": settings.get("second_readout") or first}
