@@ -11,23 +11,26 @@ PHOTOGRAPHS is a folder or archive of ``train/CLASS/FILE`` and ``val/CLASS/FILE`
 
 import ml_collections
 
-# Attacks in [0, 1] pixel units; one step of 1.25 epsilon is FGSM-RS.
-ATTACKS = {
-    "standard": {"norm": "none", "epsilon": 0.0, "steps": 1, "step_size": 1.25},
-    "robust": {"norm": "linf", "epsilon": 2 / 255, "steps": 1, "step_size": 1.25},
+# L-infinity radii of the training attack, of 255; two of the series are the pair.
+RADII = {
+    "standard": 0.0,
+    "linf_eps0.5": 0.5,
+    "linf_eps1": 1.0,
+    "robust": 2.0,
+    "linf_eps4": 4.0,
 }
 
 
-def get_config(attack: str = "standard") -> ml_collections.ConfigDict:
-    """The settings; `attack` is ``standard`` or ``robust``."""
-    if attack not in ATTACKS:
-        raise ValueError(f"train_small.py:{attack}: expected one of {list(ATTACKS)}")
+def get_config(variant: str = "standard") -> ml_collections.ConfigDict:
+    """The settings; `variant` is one of `RADII`."""
+    if variant not in RADII:
+        raise ValueError(f"train_small.py:{variant}: expected one of {list(RADII)}")
     config = ml_collections.ConfigDict()
     config.data = "tiny_imagenet100_64.tar.gz"
-    config.backbone = "small_standard"  # the architecture, by its registered name
+    config.backbone = f"small_{variant}"  # the architecture, by its registered name
     config.seed = 0
     config.recipe = {
-        "epochs": 4,
+        "epochs": 8,
         "batch_size": 128,
         "learning_rate": 0.2,
         "warmup": 0.15,
@@ -39,8 +42,14 @@ def get_config(attack: str = "standard") -> ml_collections.ConfigDict:
         "pad": 6,
         "ramp": 0.25,
     }
-    config.attack = ATTACKS[attack]
-    # What the finished network is tested with: PGD-10 at 2/255.
+    # One step of 1.25 radii from a random start (FGSM-RS), in [0, 1] pixel units.
+    config.attack = {
+        "norm": "linf" if RADII[variant] else "none",
+        "epsilon": RADII[variant] / 255,
+        "steps": 1,
+        "step_size": 1.25,
+    }
+    # What the network is tested with, after every epoch and at the end: PGD-10.
     config.test_attack = {
         "norm": "linf",
         "epsilon": 2 / 255,

@@ -40,12 +40,14 @@ def main(argv: Sequence[str]) -> None:
     recipe = training.Recipe(**config["recipe"], attack=attack)
     workdir = artifacts.claim_directory(workdir, config)
     history.begin(workdir)
-    state = training.train(network, data, recipe, workdir=workdir, seed=config["seed"])
+    test = training.Attack(**config["test_attack"])
+    state = training.train(
+        network, data, recipe, workdir=workdir, seed=config["seed"], watch=test
+    )
     weights = training.export(state, workdir / "weights.safetensors")
     shipped = checkpoint.load_variables(
         module, module, spec.input_size, tensors.read_tree(weights), str(weights)
     )
-    test = training.Attack(**config["test_attack"])
     result = {
         "clean_accuracy": training.accuracy(network, shipped, data["val"]),
         "attacked_accuracy": training.accuracy(

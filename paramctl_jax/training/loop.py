@@ -25,7 +25,7 @@ from flax import struct, traverse_util
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from paramctl_jax import artifacts, images
-from paramctl_jax.backbones import checkpoint
+from paramctl_jax.backbones import checkpoint, convolution
 from paramctl_jax.progress import bar
 from paramctl_jax.training.attack import Attack, perturb
 from paramctl_jax.training.dataset import TRAIN, VALIDATION, LabelledImages
@@ -34,6 +34,7 @@ from paramctl_jax.types import InputError, Network
 
 Images = Float[Array, "image height width 3"]
 Labels = Int[Array, " image"]
+_WATCHED = 500  # validation images attacked after every epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +98,7 @@ def train(
     *,
     workdir: str | Path,
     seed: int,
+    watch: Attack | None = None,
     progress: bool = True,
 ) -> TrainState:
     """Trains from random weights, or from the last finished epoch in `workdir`.
@@ -107,6 +109,8 @@ def train(
       recipe: see `Recipe`.
       workdir: receives ``checkpoints/`` and ``log.jsonl`` (one line per epoch).
       seed: of initial weights, order, augmentation and attack.
+      watch: an attack whose accuracy is logged as well; training against one step can
+        fail under several from one epoch to the next, unseen by the clean accuracy.
       progress: show a bar per epoch.
 
     Returns:
@@ -129,7 +133,9 @@ def train(
             state, metrics = _epoch(
                 network, optimizer, recipe, state, data, epoch, key, progress
             )
-            _log(Path(workdir) / "log.jsonl", {"epoch": epoch + 1, **metrics})
+            held_out = _held_out(network, state, data[VALIDATION], watch)
+            line = {"epoch": epoch + 1, **metrics, **held_out}
+            _log(Path(workdir) / "log.jsonl", line)
             manager.save(epoch + 1, args=ocp.args.StandardSave(state))
             manager.wait_until_finished()
     return state
@@ -210,7 +216,7 @@ def _epoch(
     key: PRNGKeyArray,
     progress: bool,
 ) -> tuple[TrainState, dict[str, int | float]]:
-    """One pass over the training images in a new order, then an evaluation."""
+    """One pass over the training images in a new order."""
     part, start = data[TRAIN], time.monotonic()
     steps = len(part) // recipe.batch_size
     order = np.asarray(jax.random.permutation(jax.random.fold_in(key, 0), len(part)))
@@ -225,18 +231,27 @@ def _epoch(
         state, metrics = step(state, *batch, jax.random.fold_in(key, index + 1))
         sums += np.asarray(metrics)
     loss, correct = (float(total / steps) for total in sums)
-    seconds = round(time.monotonic() - start, 1)
-    held_out = accuracy(network, state.variables, data[VALIDATION])
     return state, {
         "crop": crop,
         "train_loss": round(loss, 4),
         "train_accuracy": round(correct, 4),
-        "val_accuracy": round(held_out, 4),
-        "seconds": seconds,
+        "seconds": round(time.monotonic() - start, 1),
     }
 
 
+def _held_out(
+    network: Network, state: TrainState, part: LabelledImages, watch: Attack | None
+) -> dict[str, float]:
+    """Accuracy on the validation images, and on some of them under attack."""
+    found = {"val_accuracy": accuracy(network, state.variables, part)}
+    if watch is not None:
+        attacked = accuracy(network, state.variables, part, watch, _WATCHED)
+        found["attacked_accuracy"] = attacked
+    return {name: round(value, 4) for name, value in found.items()}
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), donate_argnums=(5,))
+@convolution.outside_loops()
 def _step(
     network: Network,
     optimizer: optax.GradientTransformation,
