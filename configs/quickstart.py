@@ -1,16 +1,35 @@
-"""The whole loop in minutes: two small networks, an in-silico subject, photographs.
+"""The whole loop in minutes: two small networks, simulated subjects, photographs.
 
     python -m launch.pipeline --config=configs/quickstart.py --workdir=runs/quickstart
 
 Any setting can be changed on the command line, e.g. ``--config.sites.count=5``. Each
-section holds the keyword arguments of one library call.
+section holds the keyword arguments of one library call. The pipeline runs every variant
+at the end of this file; a stage by itself, such as `launch.accentuate`, takes the
+settings as they stand. ``configs/quickstart.py:5`` draws five subjects of each kind.
 """
 
 import ml_collections
 
+# What the subject's sites read, by name of the variant: networks that are neither of
+# the models, but trained as one of them was, half of each, or nothing in the image.
+TRUTHS = {
+    "standard_like": {"backbone": "small_subject_standard"},
+    "robust_like": {"backbone": "small_subject_robust"},
+    "mixed": {
+        "backbone": "small_subject_robust",
+        "second": "small_subject_standard",
+        "rho": 0.7071,  # equal variance from both
+    },
+    "null": {"predictable": False},
+}
 
-def get_config() -> ml_collections.ConfigDict:
-    """Two models x 4 sites x 4 seed images x 7 target levels."""
+
+def get_config(draws: str = "1") -> ml_collections.ConfigDict:
+    """Two models x 4 sites x 4 seed images x 7 target levels, for every subject.
+
+    Args:
+      draws: subjects of each kind, drawn independently.
+    """
     config = ml_collections.ConfigDict()
     config.title = "Quickstart: a standard and a robust network"
     config.seed = 0
@@ -22,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
     # Stimulus ids of the seed images; held out from the fit.
     config.seeds = ("elephant_0006", "kangaroo_0003", "lotus_0005", "rooster_0003")
 
-    # linear_subject: random read-outs of a network that is neither model, about
+    # simulated_subject: random read-outs of a network that is neither model, about
     # as noisy as macaque V4 (there ncsnr .4 to 1.3). For a real experiment, in a copy:
     # config.subject = None, and files in config.recordings.
     config.subject = {
@@ -66,4 +85,14 @@ def get_config() -> ml_collections.ConfigDict:
 
     # control_score
     config.scoring = {"n_bootstrap": 10_000, "random_seed": 0}
+
+    # Runs of the pipeline, each with a few settings of its own, in variants/NAME.
+    config.variants = {
+        name + ("" if draw == 0 else f"_{draw + 1}"): {
+            "subject": truth,
+            "seed": number + len(TRUTHS) * draw,
+        }
+        for draw in range(int(draws))
+        for number, (name, truth) in enumerate(TRUTHS.items())
+    }
     return config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from launch import _main
 from paramctl_jax import hosts, stopping, sweeping
 from paramctl_jax.configuration import stored_config
 from paramctl_jax.experiment import ROLES, Run, Working, open_run
-from paramctl_jax.types import FailedError
+from paramctl_jax.study import VARIANTS, open_variants
+from paramctl_jax.types import FailedError, InputError
+
+Study = Callable[[Mapping[str, Run], str, str], Any]
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory.")
@@ -25,20 +28,27 @@ def run(
     stage: Callable[[Run], Any],
     rehearsal: Callable[[Run], Any] | None = None,
     before: Callable[[Run], Any] | None = None,
+    study: Study | None = None,
 ) -> None:
     """Opens the run that the flags name, carries out one stage, prints its result.
+
+    Settings with variants are several runs to a `study` only: any other stage takes the
+    settings without them.
 
     Args:
       stage: of the loop.
       rehearsal: what ``--dry_run`` does instead, in a run that claims nothing; a stage
         that has one accentuates, and takes the flags of workers.
       before: what processes that only accentuate do before, or wait for.
+      study: what is done with the runs of all variants, the directory and the title.
     """
     if rehearsal is not None:
         _define_worker_flags()
 
     def main(argv: Sequence[str]) -> int:
         del argv
+        if study is not None and has_variants():
+            return _studying(study, rehearsal)
         if rehearsal is None:
             _show(stage(opened(Working())))
             return _main.DONE
@@ -50,14 +60,47 @@ def run(
     _main.run(main)
 
 
-def opened(working: Working, claim: bool = True) -> Run:
-    """The run that the flags name; without ``--config``, with its directory's own."""
+def given() -> tuple[dict[str, Any], str]:
+    """Settings and directory; without ``--config``, those in the directory."""
     config, workdir = _main.settings(_CONFIG), _WORKDIR.value
     if config is None and workdir is not None:
         config = stored_config(workdir)
     config, workdir = _main.required(config=config, workdir=workdir)
+    return config, workdir
+
+
+def has_variants() -> bool:
+    """Whether the settings are those of several runs."""
+    return bool(given()[0].get(VARIANTS))
+
+
+def _studying(study: Study, rehearsal: Callable[[Run], Any] | None) -> int:
+    """All variants one after the other, in this process."""
+    flag, (config, workdir) = flags.FLAGS, given()
+    if flag.role != "all" or flag.distributed == "on":
+        raise InputError(
+            f"config.{VARIANTS}: {len(config[VARIANTS])} runs need one process, found "
+            f"--role={flag.role} --distributed={flag.distributed}; let workers "
+            f"share one run at a time, --workdir={workdir}/{VARIANTS}/NAME"
+        )
+    dry = rehearsal is not None and flag.dry_run
+    working = Working(checkpoint_seconds=60 * flag.checkpoint_minutes)
+    runs = open_variants(
+        config, workdir, _PROGRESS.value, not dry, working, overrides()
+    )
+    if rehearsal is not None and dry:
+        for name, run in runs.items():
+            _show((f"{name}:", rehearsal(run)))
+        return _main.DONE
+    _show(study(runs, workdir, config["title"]))
+    return max(_code(run) for run in runs.values())
+
+
+def opened(working: Working, claim: bool = True) -> Run:
+    """The run that the flags name, without variants of its settings."""
+    config, workdir = given()
     return open_run(
-        config,
+        {name: value for name, value in config.items() if name != VARIANTS},
         workdir,
         _PROGRESS.value,
         claim=claim,

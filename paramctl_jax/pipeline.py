@@ -50,11 +50,16 @@ def run_stages(run: Run) -> tuple[str, Path]:
     Returns:
       The encoding and control table as text, and the path of ``report.html``.
     """
+    make(run)
+    return score_and_report(run)
+
+
+def make(run: Run) -> None:
+    """Everything up to the images that are shown on the second day."""
     fit(run)
     accentuate(run)
     if run.config.get("controversial"):
         contesting.contest(run)
-    return score_and_report(run)
 
 
 def fit(run: Run) -> Path:
@@ -155,6 +160,23 @@ def score_and_report(run: Run) -> tuple[str, Path]:
     Returns:
       The encoding and control table as text, and the path of ``report.html``.
     """
+    inputs = report_inputs(run)
+    return report.summary_table(inputs), write_report(run, inputs)
+
+
+def write_report(run: Run, inputs: report.ReportInputs) -> Path:
+    """Writes ``report.html`` and seals the run's own files."""
+    path = report.write_report(run.workdir, inputs)
+    sums.seal(run.workdir, _own_files(run.workdir))
+    return path
+
+
+def report_inputs(run: Run) -> report.ReportInputs:
+    """Joins recordings and stimuli; writes the control table, scores and verdicts.
+
+    Returns:
+      All that a report is made of.
+    """
     record_day2(run)
     stimuli, models = run.stimuli(), run.models()
     day2 = responses_of(run, "day2", anchors=models[0].evaluation.train_ids)
@@ -171,7 +193,7 @@ def score_and_report(run: Run) -> tuple[str, Path]:
     n_repeats = dict(zip(ids, map(int, shown.n_repeats), strict=True))
     verdicts = judging.judge(run, stimuli, models, day2, calibration)
     run_file = artifacts.read_json(run.workdir / artifacts.RUN_FILE)
-    inputs = report.ReportInputs(
+    return report.ReportInputs(
         title=run.config["title"],
         evaluations={model.name: model.evaluation for model in models},
         stimuli=stimuli,
@@ -198,9 +220,6 @@ def score_and_report(run: Run) -> tuple[str, Path]:
         controversial=verdicts.controversial,
         replications=scoring.replicate(control),
     )
-    path = report.write_report(run.workdir, inputs)
-    sums.seal(run.workdir, _own_files(run.workdir))
-    return report.summary_table(inputs), path
 
 
 def _own_files(workdir: Path) -> list[str]:

@@ -47,6 +47,8 @@ ROOMS = (
     "judging",
     "verification",
     "pipeline",
+    "study",
+    "rehearsing",
 )
 NEVER = {"absl", "ml_collections", "tensorflow", "torch", "torchvision"}
 # module -> rooms that may import it at module level

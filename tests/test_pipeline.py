@@ -42,6 +42,7 @@ def nets(tmp_path_factory):
 def small_config(**changes):
     config = quickstart()
     config["models"] = NETS[:2]
+    del config["variants"]
     config["images"]["size"] = 32
     config["seeds"] = ("elephant_0006", "lotus_0005")
     config["subject"] |= {"backbone": NETS[2], "readout": "layer2.0", "n_sites": 3}

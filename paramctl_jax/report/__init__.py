@@ -14,6 +14,10 @@ from paramctl_jax.report.overview import overview as overview
 from paramctl_jax.report.scatter import (
     encoding_against_control as encoding_against_control,
 )
+from paramctl_jax.report.study import study_json as study_json
+from paramctl_jax.report.study import study_table as study_table
+from paramctl_jax.report.study import write_study as write_study
+from paramctl_jax.report.study_figure import study_figure as study_figure
 from paramctl_jax.report.style import DARK as DARK
 from paramctl_jax.report.style import LIGHT as LIGHT
 from paramctl_jax.report.style import Theme as Theme

@@ -55,10 +55,8 @@ def overview(inputs: ReportInputs, theme: Theme = LIGHT) -> Figure:
     site, seed = typical(inputs)
     models = shown_models(inputs, site)
     sweeps = [inputs.sweeps[model, site] for model in models]
-    columns = 1 + max(len(sweep.levels) for sweep in sweeps)
-    cell = min(_MOST_CELL, (_WIDTH - _NAMES - 0.2) / (columns * 1.05 + 0.2))
     heights = (
-        0.62 + len(models) * (1 + _TEXT) * cell,
+        images_height(sweeps),
         _CURVES + 0.35,
         models_height(inputs) + 0.2,
     )
@@ -76,19 +74,27 @@ def overview(inputs: ReportInputs, theme: Theme = LIGHT) -> Figure:
             part.text(0.004, 0.995, letter, fontsize=13, fontweight="bold", va="top")
             part.text(0.024, 0.985, text, fontsize=10, color=theme.muted, va="top")
             part.suptitle(" ", fontsize=11)  # keeps the axes below the two texts
-        _draw_images(parts[0], inputs, sweeps, seed, theme)
+        draw_images(parts[0], inputs, sweeps, seed, theme)
         _draw_curves(parts[1], inputs, sweeps, theme)
         draw_models(parts[2], inputs, theme)
         return finished(figure)
 
 
-def _draw_images(
+def images_height(sweeps: Sequence[SiteSweep]) -> float:
+    """Height in inches that `draw_images` needs, a heading included."""
+    columns = 1 + max(len(sweep.levels) for sweep in sweeps)
+    cell = min(_MOST_CELL, (_WIDTH - _NAMES - 0.2) / (columns * 1.05 + 0.2))
+    return 0.62 + len(sweeps) * (1 + _TEXT) * cell
+
+
+def draw_images(
     part: SubFigure,
     inputs: ReportInputs,
     sweeps: Sequence[SiteSweep],
     seed: str,
     theme: Theme,
 ) -> None:
+    """One seed image at its levels, a row per model; below each image its target."""
     axes = part.add_subplot()
     columns = max(len(sweep.levels) for sweep in sweeps)
     for row, sweep in enumerate(sweeps):

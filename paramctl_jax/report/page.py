@@ -89,10 +89,11 @@ def page(
         section("notes", "Notes and warnings", bullets(notes) or paragraph("None.")),
         _provenance_section(inputs),
     ]  # fmt: skip
-    return _document(inputs.title, "\n".join(part for part in body if part))
+    return document(inputs.title, "\n".join(part for part in body if part))
 
 
-def _document(title: str, body: str) -> str:
+def document(title: str, body: str) -> str:
+    """A page that refers to nothing outside itself."""
     assets = importlib.resources.files("paramctl_jax.report") / "assets"
     css = (assets / "report.css").read_text(encoding="utf-8")
     script = (assets / "report.js").read_text(encoding="utf-8")
@@ -147,7 +148,7 @@ def _models_section(
     return section(
         "models",
         "Encoding and control",
-        _figures(comparison),
+        pictured(comparison),
         paragraph(TYPICAL, "muted small") if inputs.sweeps and comparison else "",
         rows_table(rows, "model", colours),
         paragraph(
@@ -187,7 +188,7 @@ def _curves_section(curves: Pictures) -> str:
     if not curves:
         return ""
     return section(
-        "curves", "Control curves", _figures(curves), paragraph(caption, "muted small")
+        "curves", "Control curves", pictured(curves), paragraph(caption, "muted small")
     )
 
 
@@ -196,7 +197,7 @@ def _accentuation_section(plates: Sequence[tuple[Plate, Picture]]) -> str:
         return ""
     parts = [
         f"<h3>{escaped(plate.heading)}</h3>"
-        + _figures({plate.described: picture})
+        + pictured({plate.described: picture})
         + paragraph(plate.caption, "muted small")
         for plate, picture in plates
     ]
@@ -207,7 +208,7 @@ def _chapter(chapter: Chapter, pictures: Mapping[str, Picture]) -> str:
     """A section of verdicts; without the figures that were not drawn."""
     figures = [
         (f"<h3>{escaped(plate.heading)}</h3>" if plate.heading else "")
-        + _figures({plate.described: pictures[plate.name]})
+        + pictured({plate.described: pictures[plate.name]})
         + paragraph(plate.caption, "muted small")
         for plate in chapter.plates
         if plate.name in pictures
@@ -217,7 +218,8 @@ def _chapter(chapter: Chapter, pictures: Mapping[str, Picture]) -> str:
     )
 
 
-def _figures(pictures: Pictures) -> str:
+def pictured(pictures: Pictures) -> str:
+    """Figures by their descriptions, light or dark as the reader's screen is."""
     return "\n".join(
         f'<div class="scroll"><picture class="figure">'
         f'<source media="(prefers-color-scheme: dark)" srcset="{data_uri(dark)}">'

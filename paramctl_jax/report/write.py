@@ -50,11 +50,11 @@ def write_report(directory: str | Path, inputs: ReportInputs) -> Path:
         name = f"stimuli_{number:02d}_{_slug(model)}_{_slug(site)}.png"
         atomic_write(figures / name, figure_png(stimulus_grid(inputs, model, site)))
     shown = [
-        (plate, _picture(figures / f"{plate.name}.png", plate.draw))
+        (plate, picture(figures / f"{plate.name}.png", plate.draw))
         for plate in plates(inputs)
     ]
     verdicts = {
-        plate.name: _picture(figures / f"{plate.name}.png", plate.draw)
+        plate.name: picture(figures / f"{plate.name}.png", plate.draw)
         for chapter in chapters(inputs)
         for plate in chapter.plates
     }
@@ -69,7 +69,7 @@ def _comparison(figures: Path, inputs: ReportInputs) -> Pictures:
 
     Before there are stimuli the first has only its last part.
     """
-    alone = _picture(
+    alone = picture(
         figures / "encoding_and_control.png",
         lambda theme: encoding_and_control(inputs, theme),
     )
@@ -79,12 +79,10 @@ def _comparison(figures: Path, inputs: ReportInputs) -> Pictures:
             "One seed image at its target levels per model; recorded against predicted "
             "responses of its site; encoding and control of every model"
         )
-        whole = _picture(
-            figures / "overview.png", lambda theme: overview(inputs, theme)
-        )
+        whole = picture(figures / "overview.png", lambda theme: overview(inputs, theme))
         pictures = {described: whole}
     if len(model_points(inputs)) >= FEWEST_MODELS:
-        pictures["Control over encoding, one point per model"] = _picture(
+        pictures["Control over encoding, one point per model"] = picture(
             figures / "encoding_against_control.png",
             lambda theme: encoding_against_control(inputs, theme),
         )
@@ -99,13 +97,13 @@ def _curves(figures: Path, inputs: ReportInputs) -> Pictures:
         shown = sites[start : start + _SITES_PER_FIGURE]
         path = figures / f"control_curves_{start // _SITES_PER_FIGURE:02d}.png"
         described = f"Recorded against predicted responses, sites {', '.join(shown)}"
-        pictures[described] = _picture(
+        pictures[described] = picture(
             path, lambda theme, shown=shown: control_curves(inputs, shown, theme)
         )
     return pictures
 
 
-def _picture(path: Path, draw: Callable[[Theme], Figure]) -> Picture:
+def picture(path: Path, draw: Callable[[Theme], Figure]) -> Picture:
     """Saves the light figure; returns it, the dark one and their width on the page."""
     figure = draw(LIGHT)
     light = figure_png(figure)

@@ -63,24 +63,27 @@ def replicate(
     return tuple(found)
 
 
-def paired_differences(a: ModelScore, b: ModelScore) -> Float[np.ndarray, "site seed"]:
+def paired_differences(
+    a: ModelScore, b: ModelScore, of: str = "r"
+) -> Float[np.ndarray, "site seed"]:
     """``r_a - r_b`` of every sweep, sites and seeds in natural order; NaN without both.
 
     Args:
       a: scores of one model.
       b: of the other, in the same subject.
+      of: ``"r"`` or ``"slopes"``.
     """
     scores = (a, b)
     sites = natural_order(site for one in scores for site in one.sites)
     seeds = natural_order(
         seed for one in scores for site in one.sites.values() for seed in site.seeds
     )
-    r = np.full((2, len(sites), len(seeds)), np.nan)
+    values = np.full((2, len(sites), len(seeds)), np.nan)
     for model, one in enumerate(scores):
         for name, site in one.sites.items():
             columns = [seeds.index(seed) for seed in site.seeds]
-            r[model, sites.index(name), columns] = site.r
-    return r[0] - r[1]
+            values[model, sites.index(name), columns] = getattr(site, of)
+    return values[0] - values[1]
 
 
 def pooled_bootstrap(

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from paramctl_jax.scoring.animals import paired_differences
-from paramctl_jax.scoring.correlation import mean_defined, pearson_r
+from paramctl_jax.scoring.correlation import mean_defined, ols_slope, pearson_r
 from paramctl_jax.scoring.inference import (
     crossed_bootstrap,
     crossed_mean,
@@ -137,6 +137,7 @@ def model_score(
     control = np.asarray([site.control for site in sites.values()])
     control = control[np.isfinite(control)]
     within, why = within_seeds(grid)
+    slopes = ols_slope(grid.predicted, grid.recorded)
     p, p_min = permutation_test(grid.predicted, grid.recorded, n_bootstrap, random_seed)
     return ModelScore(
         sites=sites,
@@ -148,6 +149,7 @@ def model_score(
         n_duplicates=grid.n_duplicates,
         p_permutation=p,
         p_min_permutation=p_min,
+        slope_ci=crossed_bootstrap(slopes, n_bootstrap, random_seed),
         within=within,
         notes=_noise_notes(grid, [reason for _, reason in scored], why),
     )
@@ -197,6 +199,7 @@ def compare_models(
       where the models have no sweep in common.
     """
     d = paired_differences(models[a], models[b])
+    gains = paired_differences(models[a], models[b], of="slopes")
     p_seeds, p_min_seeds = sign_flip_test(
         mean_defined(d, axis=0), n_bootstrap, random_seed
     )
@@ -213,4 +216,6 @@ def compare_models(
         p_sites=p_sites,
         p_min_seeds=p_min_seeds,
         p_min_sites=p_min_sites,
+        slope_difference=crossed_mean(gains),
+        slope_ci=crossed_bootstrap(gains, n_bootstrap, random_seed),
     )

@@ -85,6 +85,7 @@ def _model_json(model: ModelScore) -> dict[str, Any]:
         "n_duplicates": model.n_duplicates,
         "p_permutation": model.p_permutation,
         "p_min_permutation": model.p_min_permutation,
+        "slope_ci": model.slope_ci,
         **{name: model.overall(name) for name in ("slope", "pooled_r", *FURTHER)},
         "pooled": {
             mask: {name: over_sites(model, mask, name) for name in _POOLED}

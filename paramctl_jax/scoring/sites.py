@@ -50,6 +50,7 @@ def site_score(
     p, y = grid.predicted[site], grid.recorded[site]
     valid = np.isfinite(p) & np.isfinite(y)
     rho, tau = rank_correlations(p, y)
+    slopes = ols_slope(p, y)
     corrected, why = noise_corrected_r(p, y, grid.n_repeats[site], variance)
     score = SiteScore(
         seeds=tuple(
@@ -57,7 +58,8 @@ def site_score(
         ),
         r=r[site, shown],
         control=float(mean_defined(r[site])),
-        slope=float(mean_defined(ols_slope(p, y))),
+        slope=float(mean_defined(slopes)),
+        slopes=slopes[shown],
         pooled_r=float(pearson_r(p.ravel(), y.ravel())),
         n_seeds_used=int(np.isfinite(r[site]).sum()),
         within_slope=within_slope(p, y),

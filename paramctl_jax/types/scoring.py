@@ -40,6 +40,7 @@ class SiteScore:
       slope: mean over seeds of the OLS slope of recorded on predicted.
       pooled_r: Pearson r over all levels of all seeds at once.
       n_seeds_used: number of defined `r`.
+      slopes: OLS slope of recorded on predicted over the levels of each seed.
       within_slope: slope within seeds, all seeds pooled.
       intercept: recorded at a prediction of 0, by the line through all points.
       r2_identity: ``1 - SSE / SST`` of the predictions as they are, all points.
@@ -59,6 +60,9 @@ class SiteScore:
     slope: float
     pooled_r: float
     n_seeds_used: int
+    slopes: Float[np.ndarray, " seed"] = dataclasses.field(
+        default_factory=lambda: np.empty(0)
+    )
     within_slope: float = math.nan
     intercept: float = math.nan
     r2_identity: float = math.nan
@@ -85,6 +89,7 @@ class ModelScore:
       n_duplicates: rows beyond the first of each point.
       p_permutation: of `control_mean` with levels shuffled within seeds, one-sided.
       p_min_permutation: the smallest p that this test can reach.
+      slope_ci: of the mean slope, likewise.
       within: `r_within` and `r_noise_corrected` of all sites' sweeps at once.
       notes: why which of the sites' numbers are undefined, in plain words.
     """
@@ -98,6 +103,7 @@ class ModelScore:
     n_duplicates: int
     p_permutation: float = math.nan
     p_min_permutation: float = math.nan
+    slope_ci: tuple[float, float] = (math.nan, math.nan)
     within: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -129,6 +135,8 @@ class Comparison:
       ci: crossed seed x site bootstrap, 95 %.
       p_seeds, p_sites: exact two-sided sign-flip tests over seeds and over sites.
       p_min_seeds, p_min_sites: the smallest p that these tests can reach.
+      slope_difference: the same of the slopes, to which r is blind.
+      slope_ci: crossed seed x site bootstrap, 95 %.
     """
 
     subject: str
@@ -140,6 +148,8 @@ class Comparison:
     p_sites: float
     p_min_seeds: float
     p_min_sites: float
+    slope_difference: float = math.nan
+    slope_ci: tuple[float, float] = (math.nan, math.nan)
 
 
 @dataclasses.dataclass(frozen=True)

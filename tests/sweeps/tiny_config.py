@@ -7,6 +7,7 @@ from tests.nets import NETS
 def get_config():
     config = quickstart.get_config()
     config.models = NETS[:2]
+    config.variants = {}
     config.images.size = 32
     config.seeds = ("elephant_0006", "lotus_0005", "rooster_0003")
     config.subject.update(

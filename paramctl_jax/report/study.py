@@ -1,0 +1,266 @@
+"""Several runs side by side: their numbers, as a table, as JSON and as a page."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paramctl_jax.artifacts import atomic_write
+from paramctl_jax.encoding.resampling import encoding_interval
+from paramctl_jax.report.inputs import ReportInputs
+from paramctl_jax.report.markup import escaped, paragraph, section
+from paramctl_jax.report.page import document, pictured
+from paramctl_jax.report.study_figure import study_figure
+from paramctl_jax.report.style import number
+from paramctl_jax.report.summary import model_rows, nanmean, shown_comparisons
+from paramctl_jax.report.tables import table
+from paramctl_jax.report.write import picture
+
+Runs = Mapping[str, ReportInputs]
+Interval = tuple[float, float]
+
+HEADS = (
+    "model",
+    "r",
+    "95 % CI",
+    "R²",
+    "control",
+    "95 % CI",
+    "slope",
+    "95 % CI",
+    "hits",
+)
+UNKNOWN: Interval = (math.nan, math.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelNumbers:
+    """One model in one run; means over the scored sites, 95 % intervals.
+
+    Attributes:
+      encoding_r, encoding_r2: held out; with the interval of r.
+      control, slope: r and gain of predicted and recorded responses.
+      hits: stimuli on target, of those made.
+    """
+
+    model: str
+    encoding_r: float
+    encoding_ci: Interval
+    encoding_r2: float
+    control: float
+    control_ci: Interval
+    slope: float
+    slope_ci: Interval
+    hits: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PairNumbers:
+    """Model a minus model b in one run, on the same sites, images and seeds.
+
+    Attributes:
+      encoding: difference in held-out r, with its 90 % interval.
+      equivalent: whether that interval lies within .05 (two one-sided tests); None
+        without a test.
+      control, slope: differences with their 95 % intervals.
+    """
+
+    a: str
+    b: str
+    encoding: float
+    encoding_ci90: Interval
+    equivalent: bool | None
+    control: float
+    control_ci: Interval
+    slope: float
+    slope_ci: Interval
+
+
+def model_numbers(inputs: ReportInputs) -> list[ModelNumbers]:
+    """The numbers of every model of a run, in the run's order."""
+    return [
+        _model(inputs, row.name, row.cells["hits"].text) for row in model_rows(inputs)
+    ]
+
+
+def _model(inputs: ReportInputs, name: str, hits: str) -> ModelNumbers:
+    evaluation, score = inputs.evaluations[name], inputs.model_scores.get(name)
+    own = set(inputs.sites_of(name))
+    sites = [i for i, site in enumerate(evaluation.site_ids) if site in own]
+    return ModelNumbers(
+        model=name,
+        encoding_r=nanmean(evaluation.r[sites]),
+        encoding_ci=encoding_interval(evaluation, sites),
+        encoding_r2=nanmean(evaluation.r2[sites]),
+        control=score.control_mean if score else math.nan,
+        control_ci=score.control_ci if score else UNKNOWN,
+        slope=score.overall("slope") if score else math.nan,
+        slope_ci=score.slope_ci if score else UNKNOWN,
+        hits=hits,
+    )
+
+
+def pair_numbers(inputs: ReportInputs) -> list[PairNumbers]:
+    """The paired differences of every two models of a run."""
+    found = []
+    for pair in shown_comparisons(inputs):
+        encoded, ci90, equivalent = _encoding(inputs, pair.a, pair.b)
+        found.append(
+            PairNumbers(
+                a=pair.a,
+                b=pair.b,
+                encoding=encoded,
+                encoding_ci90=ci90,
+                equivalent=equivalent,
+                control=pair.difference,
+                control_ci=pair.ci,
+                slope=pair.slope_difference,
+                slope_ci=pair.slope_ci,
+            )
+        )
+    return found
+
+
+def _encoding(
+    inputs: ReportInputs, a: str, b: str
+) -> tuple[float, Interval, bool | None]:
+    """Difference in held-out r; the comparison may have been made the other way."""
+    compared = inputs.encoding_comparisons
+    sign = 1 if (a, b) in compared else -1
+    mean = compared.get((a, b), compared.get((b, a)))
+    if mean is None:
+        return math.nan, UNKNOWN, None
+    low, high = sorted((sign * mean.mean.ci90[0]).tolist())
+    return (
+        sign * float(mean.mean.difference[0]),
+        (low, high),
+        bool(mean.mean.equivalent[0]),
+    )
+
+
+def study_json(runs: Runs) -> dict[str, Any]:
+    """Every run's truth, models and differences, as plain JSON types but for NaN."""
+    return {
+        name: {
+            "ground_truth": inputs.ground_truth,
+            "models": [dataclasses.asdict(one) for one in model_numbers(inputs)],
+            "differences": [dataclasses.asdict(one) for one in pair_numbers(inputs)],
+        }
+        for name, inputs in runs.items()
+    }
+
+
+def study_table(runs: Runs) -> str:
+    """The numbers of all runs as plain text, one block per run."""
+    blocks = {
+        name: [_cells(one) for one in model_numbers(i)] for name, i in runs.items()
+    }
+    lines = [HEADS, *(row for rows in blocks.values() for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
+    text = [_aligned(HEADS, widths)]
+    for name, inputs in runs.items():
+        text += ["─" * len(text[0]), f"{name}. {inputs.ground_truth}".rstrip()]
+        text += [_aligned(row, widths) for row in blocks[name]]
+        text += [pair_sentence(pair) for pair in pair_numbers(inputs)]
+    return "\n".join(text)
+
+
+def _cells(one: ModelNumbers) -> tuple[str, ...]:
+    return (
+        one.model,
+        number(one.encoding_r),
+        interval(one.encoding_ci),
+        number(one.encoding_r2),
+        number(one.control),
+        interval(one.control_ci),
+        number(one.slope),
+        interval(one.slope_ci),
+        one.hits,
+    )
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    rest = zip(line[1:], widths[1:], strict=True)
+    return "  ".join([line[0].ljust(widths[0]), *(x.rjust(w) for x, w in rest)])
+
+
+def interval(limits: Interval, signed: bool = False) -> str:
+    """Both ends, or an en dash.
+
+    >>> interval((0.1, 0.25)), interval((float("nan"), 1.0))
+    ('[0.10, 0.25]', '–')
+    """
+    if not all(map(math.isfinite, limits)):
+        return "–"
+    return "[" + ", ".join(number(x, signed=signed) for x in limits) + "]"
+
+
+def pair_sentence(pair: PairNumbers) -> str:
+    """What differs between two models, in a line."""
+    verdict = {True: ", equivalent", False: ", not shown to be equivalent", None: ""}
+    return (
+        f"{pair.a} − {pair.b}: encoding r {number(pair.encoding, signed=True)} "
+        f"(90 % {interval(pair.encoding_ci90, True)}{verdict[pair.equivalent]}), "
+        f"control {number(pair.control, signed=True)} "
+        f"{interval(pair.control_ci, True)}, slope {number(pair.slope, signed=True)} "
+        f"{interval(pair.slope_ci, True)}"
+    )
+
+
+def write_study(directory: str | Path, title: str, runs: Runs) -> Path:
+    """Writes ``report.html`` and ``figures/study.png`` of several runs.
+
+    Args:
+      directory: of the study; the runs' own reports are in ``variants/NAME``.
+      title: of the page.
+      runs: by name, in the order of the page.
+
+    Returns:
+      The path of ``report.html``.
+    """
+    directory = Path(directory)
+    drawn = picture(
+        directory / "figures" / "study.png", lambda theme: study_figure(runs, theme)
+    )
+    described = "Encoding, control and slope of every model, run by run"
+    sections = [_run_section(name, inputs) for name, inputs in runs.items()]
+    body = [
+        f"<header><h1>{escaped(title)}</h1>{paragraph(LEAD, 'lede')}</header>",
+        section("study", "Side by side", pictured({described: drawn})),
+        *sections,
+        section("reading", "How to read this", paragraph(READING)),
+    ]
+    html = document(title, "\n".join(body))
+    return atomic_write(directory / "report.html", html.encode("utf-8"))
+
+
+LEAD = (
+    "Runs that differ in a few settings. What is known of a simulated subject stands "
+    "beside its numbers."
+)
+READING = (
+    "r and R²: held-out natural images, mean over the scored sites. Control: mean over "
+    "sites of the mean over seed images of r(predicted, recorded) over the target "
+    "levels; it is blind to gain. Slope: recorded on predicted, 1 where the subject "
+    "does what the model says. Intervals of control and slope resample sites and seed "
+    "images, those of r sites and held-out images. Two models are equivalent encoders "
+    "where the 90 % interval of their difference in r lies within .05 (two one-sided "
+    "tests)."
+)
+
+
+def _run_section(name: str, inputs: ReportInputs) -> str:
+    first = [_cells(one) for one in model_numbers(inputs)]
+    rows = [(model, *map(escaped, rest)) for model, *rest in first]
+    link = f"variants/{name}/report.html"
+    return section(
+        f"run-{escaped(name)}",
+        name,
+        paragraph(inputs.ground_truth, "lede") if inputs.ground_truth else "",
+        table(HEADS, rows),
+        *(paragraph(pair_sentence(pair)) for pair in pair_numbers(inputs)),
+        f'<p><a href="{escaped(link)}">Its own report</a></p>',
+    )

@@ -1,0 +1,117 @@
+"""Several runs that differ in a few settings, side by side: subjects, bases, animals.
+
+    settings + variants -> one run directory each, in variants/NAME -> one table
+
+A variant is what changes: ``{"null": {"subject": {"predictable": False}, "seed": 3}}``.
+Every one is a whole run of its own, with its own report; what belongs to several stands
+at the top of the directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paramctl_jax import artifacts, pipeline, report, sums
+from paramctl_jax.experiment import Run, Working, open_run
+from paramctl_jax.types import InputError, unknown
+
+VARIANTS = "variants"
+STUDY = "study.json"
+
+
+def variants(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The resolved settings of every variant, by name.
+
+    Args:
+      config: with a section ``variants``; mappings are merged, all else is replaced.
+
+    Raises:
+      InputError: a variant that is no mapping or names an unknown section, or a name
+        that is no name of a folder.
+    """
+    base = {k: v for k, v in config.items() if k != VARIANTS}
+    found = {}
+    for name, changes in (config.get(VARIANTS) or {}).items():
+        where = f"config.{VARIANTS}.{name}"
+        if not isinstance(changes, Mapping):
+            raise InputError(f"{where}: expected settings, found {changes!r}")
+        if not name or name in (".", "..") or set(name) & set("/\\\0"):
+            raise InputError(f"{where}: expected a name that can be a folder's")
+        for section in changes:
+            if section not in base:
+                raise unknown(section, sorted(base), f"section in {where}")
+        merged = _merged(base, changes)
+        found[name] = {**merged, "title": f"{base['title']}: {name}"}
+    return found
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        old = merged.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = _merged(old, value)
+        merged[name] = value
+    return merged
+
+
+def open_variants(
+    config: Mapping[str, Any],
+    workdir: str | Path,
+    progress: bool = True,
+    claim: bool = True,
+    working: Working | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Run]:
+    """Opens the run of every variant; see `open_run`.
+
+    All settings are checked before the first directory is claimed.
+
+    Raises:
+      InputError: as `open_run`, naming the variant.
+    """
+    workdir, settings = Path(workdir), variants(config)
+    if claim:
+        artifacts.check_directory(workdir)
+
+    def opened(really: bool) -> dict[str, Run]:
+        runs = {}
+        for name, one in settings.items():
+            folder = workdir / VARIANTS / name
+            try:
+                runs[name] = open_run(one, folder, progress, really, working, overrides)
+            except InputError as error:
+                raise InputError(f"config.{VARIANTS}.{name}: {error}") from error
+        return runs
+
+    checked = opened(False)
+    if not claim:
+        return checked
+    artifacts.claim_directory(workdir, dict(config), free=("title", "scoring"))
+    return opened(True)
+
+
+def run_study(
+    runs: Mapping[str, Run], workdir: str | Path, title: str
+) -> tuple[str, Path]:
+    """Runs every stage of every variant, and puts the results side by side.
+
+    Args:
+      runs: as `open_variants` returns them.
+      workdir: receives ``study.json``, ``report.html`` and ``figures/study.png``.
+      title: of the report.
+
+    Returns:
+      The table as text, and the path of ``report.html``.
+    """
+    workdir, found = Path(workdir), {}
+    for name, run in runs.items():
+        pipeline.make(run)
+        found[name] = pipeline.report_inputs(run)
+        pipeline.write_report(run, found[name])
+    artifacts.write_json(workdir / STUDY, artifacts.with_null(report.study_json(found)))
+    path = report.write_study(workdir, title, found)
+    sums.seal(workdir, [STUDY, "report.html", "figures/study.png"])
+    return report.study_table(found), path

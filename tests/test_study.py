@@ -1,0 +1,141 @@
+"""Several runs in one directory: what differs, what is checked, what stands above."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import quickstart
+from paramctl_jax.study import open_variants, run_study, variants
+from paramctl_jax.types import InputError
+from tests.nets import NETS, registered
+
+CONFIG = {
+    "title": "T",
+    "seed": 0,
+    "models": ("a", "b"),
+    "subject": {"backbone": "n", "ncsnr": (0.3, 1.2)},
+}
+
+
+def small():
+    """Two truths, two models, one site, two seed images, three levels."""
+    config = quickstart.get_config().to_dict()
+    config["models"] = NETS[:2]
+    config["images"]["size"] = 32
+    config["seeds"] = ("elephant_0006", "lotus_0005")
+    config["subject"] |= {"backbone": NETS[2], "readout": "layer2.0", "n_sites": 2}
+    config["subject"] |= {"components": 10, "ncsnr": (1.0, 2.0)}
+    config["sites"]["count"] = 1
+    config["encoding"] |= {"readout": "layer2.0", "components": 30}
+    config["levels"]["count"] = 3
+    config["synthesis"] |= {"slots": 4, "max_steps": 20, "crops": 1}
+    config["scoring"]["n_bootstrap"] = 50
+    config["variants"] = {
+        "linear": {},
+        "null": {"subject": {"predictable": False}, "seed": 1},
+    }
+    return config
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    with registered(tmp_path_factory.mktemp("weights")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def studied(nets, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "study"
+    runs = open_variants(small(), workdir, progress=False)
+    return workdir, runs, *run_study(runs, workdir, "Two truths")
+
+
+def test_a_variant_merges_mappings_and_replaces_the_rest():
+    found = variants(
+        {**CONFIG, "variants": {"x": {"subject": {"rho": 1}, "models": ("c",)}}}
+    )
+    assert found["x"] == {
+        "title": "T: x",
+        "seed": 0,
+        "models": ("c",),
+        "subject": {"backbone": "n", "ncsnr": (0.3, 1.2), "rho": 1},
+    }
+    assert CONFIG["subject"] == {"backbone": "n", "ncsnr": (0.3, 1.2)}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"x": 5}, "config.variants.x: expected settings, found 5"),
+        ({"x": {"subjekt": {}}}, "did you mean 'subject'"),
+        ({"a/b": {}}, "expected a name that can be a folder's"),
+        ({"..": {}}, "expected a name that can be a folder's"),
+    ],
+)
+def test_bad_variants(given, message):
+    with pytest.raises(InputError, match=message) as error:
+        variants({**CONFIG, "variants": given})
+    assert "\n" not in str(error.value)
+
+
+def test_a_bad_setting_names_its_variant_before_anything_is_written(nets, tmp_path):
+    config = small()
+    config["variants"]["null"]["subject"]["ncsmr"] = (1.0, 2.0)
+    with pytest.raises(InputError, match=r"variants\.null: .*did you mean 'ncsnr'"):
+        open_variants(config, tmp_path / "study", progress=False)
+    assert not (tmp_path / "study").exists()
+
+
+def test_every_variant_is_a_run_with_a_report(studied):
+    workdir, runs, _, page = studied
+    assert list(runs) == ["linear", "null"]
+    for name in runs:
+        assert (workdir / "variants" / name / "report.html").exists()
+        assert f"variants/{name}/report.html" in page.read_text()
+    assert (workdir / "figures" / "study.png").stat().st_size > 20_000
+
+
+def test_the_table_names_the_truth_beside_the_numbers(studied):
+    _, _, table, page = studied
+    for text in (table, page.read_text()):
+        assert f"random linear read-outs of layer2.0 of {NETS[2]}" in text
+        assert "follow from no feature of an image (null)" in text
+        assert f"{NETS[0]} − {NETS[1]}: encoding r" in text
+
+
+def test_the_numbers_are_those_of_the_runs(studied):
+    workdir, *_ = studied
+    study = json.loads((workdir / "study.json").read_text())
+    for name, numbers in study.items():
+        own = json.loads((workdir / "variants" / name / "scores.json").read_text())
+        models = own["subjects"][""]["models"]
+        for one in numbers["models"]:
+            score = models[one["model"]]
+            assert one["control"] == score["control_mean"]
+            assert one["slope"] == score["slope"]
+            assert one["slope_ci"] == score["slope_ci"]
+        (pair,) = numbers["differences"]
+        a, b = (models[pair[side]] for side in "ab")
+        assert pair["slope"] == pytest.approx(a["slope"] - b["slope"], abs=1e-12)
+
+
+def test_the_null_subject_is_reliable_but_not_predictable(studied):
+    _, runs, *_ = studied
+    subject = runs["null"].subject
+    truth = subject.truth(runs["null"].images)
+    np.testing.assert_array_equal(truth, subject.truth(runs["null"].images))
+    sites = json.loads(
+        (runs["null"].workdir / "encoding" / "sites.json").read_text()
+    ).values()
+    assert max(site["reliability"] for site in sites) > 0.8
+    for model in runs["null"].models():
+        assert abs(model.evaluation.r[0]) < 0.35
+
+
+def test_the_same_study_again_changes_nothing(studied):
+    workdir, _, table, page = studied
+    before = page.read_bytes()
+    runs = open_variants(small(), workdir, progress=False)
+    assert run_study(runs, workdir, "Two truths")[0] == table
+    assert page.read_bytes() == before
