@@ -224,6 +224,7 @@ def report_inputs(run: Run) -> report.ReportInputs:
 
 def _own_files(workdir: Path) -> list[str]:
     """Results at the top of the directory; the stages' folders have their own sums."""
-    figures = sorted((workdir / "figures").rglob("*"))
+    drawn = sorted((workdir / "figures").rglob("*"))
+    figures = [path for path in drawn if path.name != "rehearsal.png"]  # not a result
     files = [*(workdir / name for name in ("levels.json", *RESULTS)), *figures]
     return [x.relative_to(workdir).as_posix() for x in files if x.is_file()]

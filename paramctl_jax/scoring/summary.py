@@ -77,18 +77,18 @@ def format_scores(score: ControlScore) -> str:
         parts.append(f"control score{f', subject {subject}' if subject else ''}")
         ranked = sorted(models.items(), key=lambda item: _rank(item[1]))
         rows = [(name, *_model_cells(model)) for name, model in ranked]
-        parts += [_aligned([_MODEL_HEAD, *rows]), ""]
+        parts += [aligned([_MODEL_HEAD, *rows]), ""]
         rows = [(name, *_further_cells(model)) for name, model in ranked]
-        parts += [_FURTHER_TITLE, _aligned([_FURTHER_HEAD, *rows]), ""]
+        parts += [_FURTHER_TITLE, aligned([_FURTHER_HEAD, *rows]), ""]
         pairs = [c for c in score.comparisons if c.subject == subject]
         if pairs:
             adjusted = holm_comparisons(pairs)
             rows = [_pair_cells(*both) for both in zip(pairs, adjusted, strict=True)]
-            parts += [_PAIR_TITLE, _aligned([_PAIR_HEAD, *rows]), ""]
+            parts += [_PAIR_TITLE, aligned([_PAIR_HEAD, *rows]), ""]
     repeated = replicate(score)
     if repeated:
         rows = [_replication_cells(one) for one in repeated]
-        parts += [_SUBJECTS_TITLE, _aligned([_SUBJECTS_HEAD, *rows]), ""]
+        parts += [_SUBJECTS_TITLE, aligned([_SUBJECTS_HEAD, *rows]), ""]
     if score.notes:
         parts += ["notes", *(f"- {note}" for note in score.notes)]
     return "\n".join(parts).rstrip() or "no scores"
@@ -98,10 +98,10 @@ def _model_cells(model: ModelScore) -> tuple[str, ...]:
     sites = model.sites
     n_sweeps = sum(len(site.seeds) for site in sites.values())
     return (
-        f"{_text(model.control_mean)} ± {_text(model.control_sd)}",
+        f"{number_text(model.control_mean)} ± {number_text(model.control_sd)}",
         _interval(model.control_ci),
-        _text(model.overall("slope")),
-        _text(model.overall("pooled_r")),
+        number_text(model.overall("slope")),
+        number_text(model.overall("pooled_r")),
         f"{model.n_sites}/{len(sites)}",
         f"{model.n_seeds_used}/{n_sweeps}",
     )
@@ -112,20 +112,20 @@ def _further_cells(model: ModelScore) -> tuple[str, ...]:
     names += ("r_within", "r_noise_corrected")
     return (
         _p(model.p_permutation, model.p_min_permutation),
-        *(_text(model.overall(name), ".2f") for name in names),
-        *(_text(over_sites(model, mask, "r"), ".2f") for mask in MASKS),
+        *(number_text(model.overall(name), ".2f") for name in names),
+        *(number_text(over_sites(model, mask, "r"), ".2f") for mask in MASKS),
     )
 
 
 def _pair_cells(pair: Comparison, adjusted: Float[np.ndarray, " 2"]) -> tuple[str, ...]:
     return (
         f"{pair.a} - {pair.b}",
-        _text(pair.difference, "+.3f"),
+        number_text(pair.difference, "+.3f"),
         _interval(pair.ci),
         _p(pair.p_seeds, pair.p_min_seeds),
-        _text(float(adjusted[0]), ".3g"),
+        number_text(float(adjusted[0]), ".3g"),
         _p(pair.p_sites, pair.p_min_sites),
-        _text(float(adjusted[1]), ".3g"),
+        number_text(float(adjusted[1]), ".3g"),
     )
 
 
@@ -134,14 +134,14 @@ def _replication_cells(one: Replication) -> tuple[str, ...]:
         f"{one.a} - {one.b}",
         str(len(one.subjects)),
         f"{one.agree}/{len(one.subjects)}",
-        _text(one.pooled, "+.3f"),
+        number_text(one.pooled, "+.3f"),
         _interval(one.pooled_ci),
         _p(one.p_sites, one.p_min_sites),
         _p(one.p_subjects, one.p_min_subjects),
     )
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     """First column to the left, the others to the right, two spaces between."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
@@ -161,10 +161,11 @@ def _interval(limits: tuple[float, float]) -> str:
     return f"[{limits[0]:.3f}, {limits[1]:.3f}]"
 
 
-def _text(value: float, form: str = ".3f") -> str:
+def number_text(value: float, form: str = ".3f") -> str:
+    """A number, or the word for what has none."""
     return "undefined" if math.isnan(value) else format(value, form)
 
 
 def _p(value: float, smallest: float) -> str:
     """A p with the smallest one that its test can reach."""
-    return f"{_text(value, '.3g')} ({_text(smallest, '.3g')})"
+    return f"{number_text(value, '.3g')} ({number_text(smallest, '.3g')})"

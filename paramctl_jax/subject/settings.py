@@ -79,9 +79,8 @@ def subject_in_words(settings: Mapping[str, Any], models: Sequence[str]) -> str:
 
     Example:
       >>> settings = {"backbone": "net", "readout": "layer3.0", "predictable": False}
-      >>> subject_in_words(settings, ["a", "b"])
-      "In-silico subject: reliable responses that follow from no feature of an image \
-(null), with Gaussian trial noise."
+      >>> subject_in_words(settings, ["a", "b"]).split(", ")[1]
+      'with Gaussian trial noise.'
     """
     noise = _NOISE[settings.get("noise", "gaussian")]
     return f"In-silico subject: {_truth(settings, models)}, with {noise}."
