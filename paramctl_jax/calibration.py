@@ -105,6 +105,20 @@ def _fraction(run: Run) -> float:
     return run.config["encoding"].get("test_fraction", EncodingSettings.test_fraction)
 
 
+def anchor_ids(run: Run) -> tuple[str, ...]:
+    """Training images that a simulated subject is shown again in every session."""
+    count = run.config["presentation"].get("anchors", 0) if run.config["subject"] else 0
+    if not count:
+        return ()
+    train = _split(run, run.images.drop(run.seeds))[0]
+    if count > len(train):
+        raise InputError(
+            f"config.presentation.anchors: expected at most {len(train)}, the training "
+            f"images, found {count}"
+        )
+    return train[:count]
+
+
 def responses_of(run: Run, day: str, anchors: tuple[str, ...]) -> Recordings:
     """Responses of one day as the settings ask for them: as recorded, or z-scored.
 
@@ -120,7 +134,13 @@ def responses_of(run: Run, day: str, anchors: tuple[str, ...]) -> Recordings:
     if settings.get("trials") is None:
         return load_recordings(path, **options)
     trials = load_trials(path, **options)
-    return responses_from_trials(trials, **{"anchors": anchors, **settings["trials"]})
+    repeated = anchor_ids(run)
+    options = {"anchors": repeated or anchors, **settings["trials"]}
+    responses = responses_from_trials(trials, **options)
+    if day == "day1" or not repeated:
+        return responses
+    shown = [name for name in responses.stimulus_ids if name not in set(repeated)]
+    return responses.select_stimuli(shown)
 
 
 def best_sites(run: Run, calibration: Calibration) -> Recordings:

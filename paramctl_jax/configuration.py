@@ -67,10 +67,12 @@ def check_settings(config: Mapping[str, Any]) -> None:
       InputError: naming the section, what was found and what was expected.
     """
     trials = config["recordings"].get("trials")
-    if config["subject"] and trials is not None:
+    anchors = config["presentation"].get("anchors", 0)
+    if config["subject"] and (trials is not None) != (anchors > 0):
         raise InputError(
-            "config.recordings.trials: the in-silico subject's responses are z-scores "
-            "already; set it to None, or config.subject to None for real recordings"
+            "config.recordings.trials, config.presentation.anchors: expected both or "
+            "none for an in-silico subject (single trials are z-scored by natural "
+            f"images that every session repeats), found {trials} and {anchors}"
         )
     _check_names("recordings.trials", trials or {}, responses_from_trials)
     for section, call in CALLS.items():

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from paramctl_jax import sums
+from paramctl_jax.calibration import anchor_ids
 from paramctl_jax.experiment import CONTROVERSIAL, Run, recordings_file
 from paramctl_jax.recordings import save_recordings
 from paramctl_jax.stimuli import stimulus_images
-from paramctl_jax.types import ControversialSet, ImageSet
+from paramctl_jax.types import (
+    ControversialSet,
+    ImageSet,
+    Recordings,
+    StimulusSet,
+    Trials,
+)
 
 
 def record_day1(run: Run) -> Path:
@@ -19,12 +28,21 @@ def record_day1(run: Run) -> Path:
 
 def record_day2(run: Run) -> Path:
     """Shows the saved PNGs to the in-silico subject (no subject: does nothing)."""
-    return _record(run, "day2", lambda: stimulus_images(run.stimuli()))
+    return _record(run, "day2", lambda: _with_anchors(run, run.stimuli()))
 
 
 def record_controversial(run: Run, stimuli: ControversialSet) -> Path:
     """Shows controversial PNGs to the in-silico subject, as often as on day 2."""
-    return _record(run, CONTROVERSIAL, lambda: stimulus_images(stimuli))
+    return _record(run, CONTROVERSIAL, lambda: _with_anchors(run, stimuli))
+
+
+def _with_anchors(run: Run, stimuli: StimulusSet | ControversialSet) -> ImageSet:
+    """The PNGs, and the natural images that every session repeats."""
+    shown, anchors = stimulus_images(stimuli), run.images.select(anchor_ids(run))
+    return ImageSet(
+        shown.stimulus_ids + anchors.stimulus_ids,
+        np.concatenate([shown.pixels, anchors.pixels]),
+    )
 
 
 def _record(run: Run, day: str, shown: Callable[[], ImageSet]) -> Path:
@@ -36,6 +54,21 @@ def _record(run: Run, day: str, shown: Callable[[], ImageSet]) -> Path:
         trials = run.subject.record(
             shown(), repeats, run.key(day), day, progress=run.progress
         )
-        save_recordings(path, trials)
+        z_scored = run.config["recordings"].get("trials") is not None
+        save_recordings(path, as_trials(trials, day) if z_scored else trials)
         sums.seal(path.parent)
     return path
+
+
+def as_trials(recorded: Recordings, session: str) -> Trials:
+    """Repeats as single presentations, one round of all images after the other."""
+    n_repeats = recorded.responses.shape[2]
+    rounds = np.moveaxis(recorded.responses, 2, 0)
+    names = recorded.stimulus_ids * n_repeats
+    return Trials(
+        responses=rounds.reshape(-1, len(recorded.site_ids)),
+        stimulus_ids=names,
+        site_ids=recorded.site_ids,
+        session_ids=(session,) * len(names),
+        units=recorded.units,
+    )

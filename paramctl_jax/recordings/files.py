@@ -132,8 +132,10 @@ def read_file(path: str | Path, **options: Any) -> Recordings | Trials:
     return reader(path, **options)
 
 
-def save_recordings(path: str | Path, recordings: Recordings) -> None:
+def save_recordings(path: str | Path, recordings: Recordings | Trials) -> None:
     """Saves recordings so that `load_recordings` returns them unchanged.
+
+    Single trials come back by `load_trials`.
 
     Args:
       path: where to; an existing file is replaced, whole or not at all.

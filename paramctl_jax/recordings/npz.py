@@ -56,7 +56,7 @@ def read_npz(path: Path) -> Recordings | Trials:
     return assemble(str(path), arrays, notes=[str(note) for note in notes])
 
 
-def write_npz(path: Path, recordings: Recordings) -> None:
+def write_npz(path: Path, recordings: Recordings | Trials) -> None:
     """Writes what `read_npz` reads; equal recordings give equal bytes."""
     arrays = {
         "responses": recordings.responses,
@@ -64,6 +64,8 @@ def write_npz(path: Path, recordings: Recordings) -> None:
         "site_ids": np.asarray(recordings.site_ids, dtype=np.str_),
         "units": np.asarray(recordings.units),
     }
+    if isinstance(recordings, Trials):
+        arrays["session_ids"] = np.asarray(recordings.session_ids, dtype=np.str_)
     if recordings.window_ms is not None:
         arrays["window_ms"] = np.asarray(recordings.window_ms, dtype=np.float64)
     if recordings.notes:
