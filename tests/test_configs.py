@@ -9,6 +9,7 @@ from paramctl_jax.backbones import REGISTRY
 from paramctl_jax.backbones.entries import model_entry
 from paramctl_jax.configuration import check_settings
 from paramctl_jax.data import load_photographs
+from paramctl_jax.study import variants
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EXPERIMENTS = [
@@ -16,6 +17,8 @@ EXPERIMENTS = [
     ("backbones", ()),
     ("paper", ()),
     ("grid", ()),
+    ("mapping", ()),
+    ("quickstart", ("3",)),
     ("robustness", ("l2",)),
     ("robustness", ("linf",)),
 ]
@@ -45,12 +48,30 @@ def config_of(name, arguments=()):
 @pytest.mark.parametrize(("name", "arguments"), EXPERIMENTS)
 def test_an_experiment_names_what_there_is(name, arguments):
     config = config_of(name, arguments)
-    check_settings(config)
+    for settings in (config, *variants(config).values()):
+        check_settings(settings)
     for given in config["models"]:
         spec = REGISTRY[model_entry(given).network]
         assert config["encoding"]["readout"] or spec.readout
     photographs = load_photographs(16)
     assert set(config["seeds"]) <= set(photographs.stimulus_ids)
+
+
+def test_the_quickstart_has_every_truth_and_draws_them_anew():
+    kinds = {"standard_like", "robust_like", "mixed", "null"}
+    assert set(config_of("quickstart")["variants"]) == kinds
+    many = config_of("quickstart", ("3",))["variants"]
+    assert len(many) == 12
+    assert len({settings["seed"] for settings in many.values()}) == 12
+    own = {settings["subject"].get("backbone", "") for settings in many.values()}
+    assert not own & set(config_of("quickstart")["models"])
+
+
+def test_mappings_share_their_subject():
+    found = variants(config_of("mapping"))
+    assert len({settings["seed"] for settings in found.values()}) == 1
+    mapped = [settings["encoding"] for settings in found.values()]
+    assert len({tuple(sorted(one.items(), key=str)) for one in mapped}) == len(mapped)
 
 
 def test_the_paper_has_1100_lanes():

@@ -51,7 +51,7 @@ def static_nonlinearity(shape: str, drive: Drive) -> Drive:
 
     Example:
       >>> static_nonlinearity("saturating", np.array([[-1.0, 1.5, 100.0]])).round(2)
-      array([[0.  , 1.5 , 3.  ]])
+      array([[0. , 1.5, 3. ]])
     """
     if shape not in SHAPES:
         raise unknown(shape, SHAPES, "shape of a subject's response")
