@@ -91,6 +91,8 @@ def get_config(draws: str = "1") -> ml_collections.ConfigDict:
         name + ("" if draw == 0 else f"_{draw + 1}"): {
             "subject": truth,
             "seed": number + len(TRUTHS) * draw,
+            # A read-out that predicts nothing reaches no target in any number of steps.
+            "synthesis": {} if truth.get("predictable", True) else {"max_steps": 60},
         }
         for draw in range(int(draws))
         for number, (name, truth) in enumerate(TRUTHS.items())

@@ -161,7 +161,12 @@ def bundled():
     return {path.stem for f in weight_folders() for path in f.glob("*.safetensors")}
 
 
-EXAMPLES = [name for name in MODULES if has_examples(name)]
+LONG = "paramctl_jax"  # the whole loop: half a minute
+EXAMPLES = [
+    pytest.param(name, marks=pytest.mark.slow if name == LONG else ())
+    for name in MODULES
+    if has_examples(name)
+]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

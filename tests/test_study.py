@@ -87,6 +87,7 @@ def test_a_bad_setting_names_its_variant_before_anything_is_written(nets, tmp_pa
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_every_variant_is_a_run_with_a_report(studied):
     workdir, runs, _, page = studied
     assert list(runs) == ["linear", "null"]
@@ -96,6 +97,7 @@ def test_every_variant_is_a_run_with_a_report(studied):
     assert (workdir / "figures" / "study.png").stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_the_table_names_the_truth_beside_the_numbers(studied):
     _, _, table, page = studied
     for text in (table, page.read_text()):
@@ -104,6 +106,7 @@ def test_the_table_names_the_truth_beside_the_numbers(studied):
         assert f"{NETS[0]} − {NETS[1]}: encoding r" in text
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_runs(studied):
     workdir, *_ = studied
     study = json.loads((workdir / "study.json").read_text())
@@ -120,6 +123,7 @@ def test_the_numbers_are_those_of_the_runs(studied):
         assert pair["slope"] == pytest.approx(a["slope"] - b["slope"], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_null_subject_is_reliable_but_not_predictable(studied):
     _, runs, *_ = studied
     subject = runs["null"].subject
@@ -133,6 +137,7 @@ def test_the_null_subject_is_reliable_but_not_predictable(studied):
         assert abs(model.evaluation.r[0]) < 0.35
 
 
+@pytest.mark.slow
 def test_the_same_study_again_changes_nothing(studied):
     workdir, _, table, page = studied
     before = page.read_bytes()
