@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Callable, Mapping
 
@@ -30,8 +31,9 @@ Measure = tuple[float, tuple[float, float]]
 
 _WIDTH = 10.6  # inches
 _ROW = 0.27  # inches for a model
-_GAP = 0.35  # inches between runs
-_CHARACTERS = 44  # of a line of the truth
+_LINE = 0.125  # inches for a line of the truth
+_GAP = 0.3  # inches between runs
+_CHARACTERS = 38  # of a line of the truth
 _PREFIX = "In-silico subject: "
 _UNKNOWN = (np.nan, np.nan)
 
@@ -78,16 +80,16 @@ def _rows(runs: Runs) -> list[tuple[str, float, int, str]]:
     """``(run, height, index of the model, model)`` of every dot, top to bottom."""
     rows, height = [], 0.0
     for name, inputs in runs.items():
-        lines = 1 + len(_truth(inputs).splitlines())
+        words = 0.1 + _LINE * len(_truth(inputs).splitlines())
         for index, model in enumerate(inputs.models):
             rows.append((name, height + index * _ROW, index, model))
-        height += max(len(inputs.models) * _ROW, 0.17 * lines) + _GAP
+        height += max(len(inputs.models) * _ROW, words) + _GAP
     return rows
 
 
 def _truth(inputs: ReportInputs) -> str:
     said = inputs.ground_truth.removeprefix(_PREFIX)
-    return textwrap.fill(said, _CHARACTERS, max_lines=5, placeholder=" …")
+    return textwrap.fill(said, _CHARACTERS, max_lines=6, placeholder=" …")
 
 
 def _forest_height(runs: Runs) -> float:
@@ -110,32 +112,38 @@ def _slope(inputs: ReportInputs, model: str) -> Measure:
     return (score.overall("slope"), score.slope_ci) if score else (np.nan, _UNKNOWN)
 
 
-PANELS: dict[str, tuple[Callable[[ReportInputs, str], Measure], str, float | None]] = {
-    "Encoding": (_encoding, "r over held-out natural images", None),
-    "Control": (_control, "r over target levels, blind to gain", None),
-    "Slope": (_slope, "recorded on predicted; 1: as predicted", 1.0),
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """What a panel shows of a model, its axis and its ends, where as predicted lies."""
+
+    measure: Callable[[ReportInputs, str], Measure]
+    label: str
+    ends: tuple[float, float]
+    ideal: float | None = None
+
+
+PANELS = {
+    "Encoding": Panel(_encoding, "r over held-out natural images", (-0.25, 1.0)),
+    "Control": Panel(_control, "r over target levels, blind to gain", (-0.7, 1.03)),
+    "Slope": Panel(
+        _slope, "recorded on predicted; 1: as predicted", (-0.3, 1.3), ideal=1.0
+    ),
 }
-"""What a panel shows, its axis, and where what was predicted lies."""
 
 
 def _draw_forest(part: Figure | SubFigure, runs: Runs, theme: Theme) -> None:
-    panels = part.subplots(
-        1, len(PANELS) + 1, sharey=True, width_ratios=(1.15, 1, 1, 1)
-    )
+    panels = part.subplots(1, len(PANELS) + 1, sharey=True, width_ratios=(1.3, 1, 1, 1))
     _draw_names(panels[0], runs, theme)
-    for axes, (title, (measure, label, ideal)) in zip(
-        panels[1:], PANELS.items(), strict=True
-    ):
+    for axes, (title, panel) in zip(panels[1:], PANELS.items(), strict=True):
         axes.axvline(0, color=theme.rule, lw=0.7, zorder=0)
-        if ideal is not None:
-            axes.axvline(ideal, color=theme.rule, lw=0.9, ls=(0, (4, 3)), zorder=0)
+        if panel.ideal is not None:
+            dashed = {"color": theme.rule, "lw": 0.9, "ls": (0, (4, 3))}
+            axes.axvline(panel.ideal, zorder=0, **dashed)
         for name, height, index, model in _rows(runs):
-            _draw_dot(axes, height, index, *measure(runs[name], model))
-        axes.set_title(title)
-        axes.set_xlabel(label)
+            _draw_dot(axes, height, index, panel, *panel.measure(runs[name], model))
+        axes.set(title=title, xlabel=panel.label, xlim=panel.ends)
         axes.tick_params(axis="y", length=0, labelleft=False)
         axes.spines["left"].set_visible(False)
-        axes.margins(x=0.14)
         axes.locator_params(axis="x", nbins=5)
     panels[0].set_ylim(_rows(runs)[-1][1] + 1.6 * _ROW, -_ROW)
 
@@ -159,18 +167,28 @@ def _draw_names(axes: Axes, runs: Runs, theme: Theme) -> None:
 
 
 def _draw_dot(
-    axes: Axes, height: float, index: int, value: float, limits: tuple[float, float]
+    axes: Axes,
+    height: float,
+    index: int,
+    panel: Panel,
+    value: float,
+    limits: tuple[float, float],
 ) -> None:
+    """A dot and its interval; beyond the ends of the axis an arrow, and its number."""
     if not np.isfinite(value):
         return
-    colour = model_colour(index)
+    colour, (low, high) = model_colour(index), panel.ends
     if np.all(np.isfinite(limits)):
-        axes.hlines(height, *limits, color=colour, lw=2.2, alpha=0.45, zorder=1)
+        shown = np.clip(limits, low, high)
+        axes.hlines(height, *shown, color=colour, lw=2.2, alpha=0.45, zorder=1)
+    outside = ">" if value > high else "<"
+    within = low <= value <= high
     axes.scatter(
-        value, height, s=30, marker=model_marker(index), color=colour, linewidths=0,
-        zorder=2,
+        np.clip(value, low, high), height, s=30, color=colour, linewidths=0, zorder=2,
+        marker=model_marker(index) if within else outside, clip_on=False,
     )  # fmt: skip
     axes.annotate(
-        number(value), (1.0, height), xycoords=axes.get_yaxis_transform(),
-        ha="right", va="center", fontsize=8, color=colour, fontweight="bold",
+        number(value, 2 if abs(value) < 10 else 0), (1.03, height),
+        xycoords=axes.get_yaxis_transform(), va="center", fontsize=8, color=colour,
+        fontweight="bold",
     )  # fmt: skip

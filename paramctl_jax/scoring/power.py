@@ -162,7 +162,7 @@ def repeats_curve(
       n_sites: numbers of sites to try.
       n_seeds: numbers of seed images to try.
       n_repeats: numbers of repeats of each stimulus to try.
-      level_sd: SD of a sweep's predictions, response units.
+      level_sd: SD of a sweep's predictions (ddof 0), response units.
       trial_sd: SD of single presentations, response units.
       gain_sds: SDs of the gain, drawn for each model on its own.
       misfit_sd: SD of what repeats do not average out, response units.

@@ -210,7 +210,7 @@ def draw_crops(
 
 def take_crops(
     reader: Reader, image: Image, draws: augmentation.Draw
-) -> Float[Array, "crop size size 3"]:
+) -> Float[Array, "crop side side 3"]:
     """The crops that were drawn, at the size of the network's input."""
     sampler, size = reader.settings.sampler, reader.input_size
     return jax.vmap(lambda draw: augmentation.apply(sampler, image, draw, size))(draws)
