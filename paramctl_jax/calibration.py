@@ -20,7 +20,7 @@ from paramctl_jax.encoding import (
     save_split,
     split_ids,
 )
-from paramctl_jax.experiment import Run, recordings_file
+from paramctl_jax.experiment import Run, recordings_file, simulated, z_scored
 from paramctl_jax.recordings import (
     Exclusions,
     SiteChoice,
@@ -124,16 +124,17 @@ def responses_of(run: Run, day: str, anchors: tuple[str, ...]) -> Recordings:
 
     Args:
       run: whose ``recordings.trials`` says how trials become responses; None takes
-        them as they are.
+        them as they are, and so are those of the in-silico subject.
       day: ``"day1"`` or ``"day2"``.
       anchors: training images, on whose trials each session is z-scored, unless the
         settings name others, such as those that every session of both days repeats.
     """
     settings = run.config["recordings"]
-    path, options = recordings_file(run, day), settings.get("reader") or {}
-    if settings.get("trials") is None:
-        return load_recordings(path, **options)
-    trials = load_trials(path, **options)
+    path = recordings_file(run, day)
+    reader = {} if simulated(run, day) else settings.get("reader") or {}
+    if not z_scored(run, day):
+        return load_recordings(path, **reader)
+    trials = load_trials(path, **reader)
     repeated = anchor_ids(run)
     options = {"anchors": repeated or anchors, **settings["trials"]}
     responses = responses_from_trials(trials, **options)

@@ -14,7 +14,7 @@ from paramctl_jax.encoding import EncodingSettings, fit_encoding, target_levels
 from paramctl_jax.images import load_images
 from paramctl_jax.recordings import choose_sites, responses_from_trials
 from paramctl_jax.stimuli import save_controversial
-from paramctl_jax.subject import simulated_subject
+from paramctl_jax.subject import subject_call
 from paramctl_jax.sweeps.accentuation import plan_sweep
 from paramctl_jax.synthesis import CONTESTS, Settings, accentuate, controversial
 from paramctl_jax.types import InputError, unknown
@@ -32,10 +32,10 @@ OWN = frozenset(
 
 BUT = {
     "controversial": frozenset({"levels"}),
-    "subject": frozenset({"backbone"}),
+    "subject": frozenset({"backbone", "sites"}),
 }
 """Those that a section gives all the same: a contest has levels of its own, a subject
-a network of its own.
+a network of its own, or sites to stand in for.
 """
 
 CALLS = {
@@ -46,7 +46,6 @@ CALLS = {
     "levels": target_levels,
     "scoring": scoring.control_score,
     "selection": save_controversial,
-    "subject": simulated_subject,
     "sweep": plan_sweep,
     "synthesis": accentuate,
 }
@@ -66,15 +65,12 @@ def check_settings(config: Mapping[str, Any]) -> None:
     Raises:
       InputError: naming the section, what was found and what was expected.
     """
-    trials = config["recordings"].get("trials")
-    anchors = config["presentation"].get("anchors", 0)
-    if config["subject"] and (trials is not None) != (anchors > 0):
-        raise InputError(
-            "config.recordings.trials, config.presentation.anchors: expected both or "
-            "none for an in-silico subject (single trials are z-scored by natural "
-            f"images that every session repeats), found {trials} and {anchors}"
-        )
-    _check_names("recordings.trials", trials or {}, responses_from_trials)
+    _check_days(config)
+    trials = config["recordings"].get("trials") or {}
+    _check_names("recordings.trials", trials, responses_from_trials)
+    if config["subject"]:
+        call = subject_call(config["subject"])
+        _check_names("subject", config["subject"], call)
     for section, call in CALLS.items():
         _check_names(section, config.get(section) or {}, call)
     for section, record in RECORDS.items():
@@ -84,6 +80,27 @@ def check_settings(config: Mapping[str, Any]) -> None:
     _check_each_once("models", config, lambda entry: model_entry(entry).name)
     _check_each_once("seeds", config, str)
     _check_contest(config)
+
+
+def _check_days(config: Mapping[str, Any]) -> None:
+    """Beside an in-silico subject only day 1 may be real; trials need a scale."""
+    days, anchors = config["recordings"], config["presentation"].get("anchors", 0)
+    if not config["subject"]:
+        return
+    for day in ("day2", "controversial"):
+        if days.get(day):
+            raise InputError(
+                f"recordings.{day}={days[day]}: expected no file, for the in-silico "
+                "subject is shown what comes after day 1; set config.subject to None "
+                "for real recordings"
+            )
+    trials, real = days.get("trials"), bool(days.get("day1"))
+    if (trials is None and anchors) or (trials is not None and not (anchors or real)):
+        raise InputError(
+            "config.recordings.trials, config.presentation.anchors: expected both or "
+            "none for an in-silico subject (single trials are z-scored by natural "
+            f"images that every session repeats), found {trials} and {anchors}"
+        )
 
 
 def _check_contest(config: Mapping[str, Any]) -> None:

@@ -28,8 +28,8 @@ from paramctl_jax.recordings import (
 from paramctl_jax.stimuli import load_stimuli
 from paramctl_jax.subject import (
     Subject,
+    subject_digests,
     subject_in_words,
-    subject_networks,
     subject_of_settings,
 )
 from paramctl_jax.sweeps.blocks import CLAIMS, FOLDER, PLAN
@@ -228,12 +228,9 @@ def input_digests(run: Run) -> dict[str, str]:
     digests["images"] = _digest(run.images)
     digests["seeds"] = _digest(run.seeds)
     if config["subject"]:
-        networks = subject_networks(config["subject"])
-        for which, network in networks.items():
-            label = "subject" if which == "backbone" else f"subject_{which}"
-            digests[label] = network.provenance["sha256"]
-    day1 = recordings_file(run, "day1")
-    if not config["subject"]:
+        digests |= subject_digests(config["subject"])
+    if not simulated(run, "day1"):
+        day1 = recordings_file(run, "day1")
         load_recordings(day1, **(config["recordings"].get("reader") or {}))
         digests["day1"] = artifacts.sha256_file(day1)
     return digests
@@ -255,6 +252,25 @@ def _digest(images: ImageSet) -> str:
     return artifacts.sha256_bytes(names + images.pixels.tobytes())
 
 
+def simulated(run: Run, day: str) -> bool:
+    """Whether the in-silico subject is shown this day's images.
+
+    Real recordings of day 1 may come with a subject that stands in for day 2.
+    """
+    return bool(run.config["subject"]) and not run.config["recordings"].get(day)
+
+
+def z_scored(run: Run, day: str) -> bool:
+    """Whether a day's single trials are z-scored.
+
+    Where the settings say so; those of an in-silico subject only by images that it is
+    shown again, for else they are in natural SDs as they are.
+    """
+    if run.config["recordings"].get("trials") is None:
+        return False
+    return not simulated(run, day) or bool(run.config["presentation"].get("anchors"))
+
+
 def recordings_file(run: Run, day: str) -> Path:
     """The settings' own file of a day, or where the in-silico subject's trials go.
 
@@ -263,9 +279,4 @@ def recordings_file(run: Run, day: str) -> Path:
     given = run.config["recordings"].get(day)
     if day == CONTROVERSIAL and not given and not run.config["subject"]:
         return recordings_file(run, "day2")
-    if run.config["subject"] and given:
-        raise InputError(
-            f"recordings.{day}={given}: expected either recordings or a subject; set "
-            "config.subject to None for real recordings"
-        )
     return Path(given) if given else run.workdir / "recordings" / f"{day}.npz"

@@ -35,11 +35,11 @@ from paramctl_jax.encoding import (
     fit_readouts,
     save_encoding,
 )
-from paramctl_jax.experiment import Run, recordings_file
+from paramctl_jax.experiment import Run, recordings_file, simulated
 from paramctl_jax.presenting import record_day1, record_day2
 from paramctl_jax.stimuli import load_traces, summarise
 from paramctl_jax.sweeping import accentuate
-from paramctl_jax.types import EncodingModel
+from paramctl_jax.types import EncodingModel, Recordings, indices_of
 
 RESULTS = ("control_table.csv", "scores.json", judging.VERDICTS, "report.html")
 
@@ -81,7 +81,7 @@ def fit(run: Run) -> Path:
 def _fitted(run: Run, folder: Path) -> bool:
     """Whether all files of the fit, and what it rests on, are there and whole."""
     recorded = recordings_file(run, "day1")
-    if run.config["subject"] and not sums.whole(recorded):
+    if simulated(run, "day1") and not sums.whole(recorded):
         return False
     needed = [f"{name}.npz" for name in run.backbones]
     return not sums.damaged(folder, [*needed, "comparisons.json"])
@@ -93,6 +93,7 @@ def _fit(run: Run, folder: Path) -> None:
     todo = [name for name in run.backbones if not sums.whole(folder / f"{name}.npz")]
     calibration = calibrate(run)
     day1 = best_sites(run, calibration)
+    _check_stand_in(run, day1)
     for name in todo:
         tried = fit_readouts(
             run.backbones[name],
@@ -111,6 +112,13 @@ def _fit(run: Run, folder: Path) -> None:
         for (a, b), comparison in comparisons(run.models()).items()
     ]
     artifacts.write_json(folder / "comparisons.json", compared)
+
+
+def _check_stand_in(run: Run, day1: Recordings) -> None:
+    """A subject that is shown day 2 in place of a real one must have its sites."""
+    if simulated(run, "day2") and not simulated(run, "day1"):
+        assert run.subject is not None
+        indices_of(day1.site_ids, run.subject.site_ids, "config.subject: chosen sites")
 
 
 def fit_table(run: Run) -> tuple[str, Path]:

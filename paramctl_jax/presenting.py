@@ -1,4 +1,7 @@
-"""What the in-silico subject is shown, day by day; a real one has a rig of its own."""
+"""What the in-silico subject is shown, day by day; a real one has a rig of its own.
+
+Where the settings name a file for a day, nothing is shown on it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ import numpy as np
 
 from paramctl_jax import sums
 from paramctl_jax.calibration import anchor_ids
-from paramctl_jax.experiment import CONTROVERSIAL, Run, recordings_file
+from paramctl_jax.experiment import (
+    CONTROVERSIAL,
+    Run,
+    recordings_file,
+    simulated,
+    z_scored,
+)
 from paramctl_jax.recordings import save_recordings
 from paramctl_jax.stimuli import stimulus_images
 from paramctl_jax.types import (
@@ -47,15 +56,15 @@ def _with_anchors(run: Run, stimuli: StimulusSet | ControversialSet) -> ImageSet
 
 def _record(run: Run, day: str, shown: Callable[[], ImageSet]) -> Path:
     path = recordings_file(run, day)
-    if run.config["subject"] and not sums.whole(path):
+    if simulated(run, day) and not sums.whole(path):
         assert run.subject is not None
         settings = run.config["presentation"]
         repeats = settings.get(f"{day}_repeats", settings["day2_repeats"])
         trials = run.subject.record(
             shown(), repeats, run.key(day), day, progress=run.progress
         )
-        z_scored = run.config["recordings"].get("trials") is not None
-        save_recordings(path, as_trials(trials, day) if z_scored else trials)
+        single = z_scored(run, day)
+        save_recordings(path, as_trials(trials, day) if single else trials)
         sums.seal(path.parent)
     return path
 

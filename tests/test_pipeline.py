@@ -418,9 +418,58 @@ def test_missing_recordings_and_truncated_images_name_the_file(
     assert not (tmp_path / "other").exists()
 
 
-def test_recordings_and_a_subject_exclude_each_other(tmp_path):
-    config = small_config(recordings__day1="day1.npz")
-    with pytest.raises(InputError, match="either recordings or a subject"):
+def test_a_subject_stands_in_for_day_2_of_real_recordings(finished, tmp_path):
+    """Averages taken as trials, so that they are z-scored over the training images."""
+    workdir, *_ = finished
+    recorded = load_recordings(workdir / "recordings" / "day1.npz")
+    day1 = tmp_path / "day1.csv"
+    rates = 20 + 5 * recorded.mean()
+    rows = [
+        f"{name},1,{','.join(map(repr, row))}"
+        for name, row in zip(recorded.stimulus_ids, rates.tolist(), strict=True)
+    ]
+    head = ",".join(("stimulus_id", "session_id", *recorded.site_ids))
+    day1.write_text("\n".join([head, *rows]))
+    config = small_config(
+        recordings__day1=str(day1),
+        recordings__reader={"sites": ",".join(recorded.site_ids)},
+        recordings__trials={"outlier": None},
+        sites={"among": recorded.site_ids[1:], "measure": "none"},
+    )
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
+    table, _ = pipeline.run_stages(run)
+    assert not (tmp_path / "run/recordings/day1.npz").exists()
+    used = calibration.calibrate(run)
+    train = [n for n in used.images.stimulus_ids if n not in set(used.test_ids)]
+    z = used.recordings.select_stimuli(train).mean()
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(z.std(axis=0), 1, atol=1e-9)
+    assert used.recordings.units == "z"
+    assert run.models()[0].site_ids == recorded.site_ids[1:]
+    day2 = load_recordings(tmp_path / "run/recordings/day2.npz")
+    assert {one.stimulus_id for one in run.stimuli().stimuli} == set(day2.stimulus_ids)
+    assert NETS[0] in table
+
+
+def test_a_stand_in_without_the_chosen_sites_is_refused(photographs_folder, tmp_path):
+    names = [f"image_{number:02d}" for number in range(30)]
+    save_recordings(tmp_path / "day1.npz", recordings_of(names))
+    config = real(photographs_folder, tmp_path / "day1.npz")
+    config["subject"] = small_config()["subject"]
+    run = experiment.open_run(config, tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match=r"config.subject: chosen sites: 2 of 2 ids"):
+        pipeline.fit(run)
+
+
+def test_a_file_of_day_2_and_a_subject_exclude_each_other(tmp_path):
+    config = small_config(recordings__day2="day2.npz")
+    with pytest.raises(InputError, match=r"day2=day2.npz: expected no file"):
+        experiment.open_run(config, tmp_path / "run", progress=False)
+
+
+def test_a_subjects_trials_need_anchors_or_a_real_day_1(tmp_path):
+    config = small_config(recordings__trials={})
+    with pytest.raises(InputError, match="expected both or none"):
         experiment.open_run(config, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -13,7 +13,7 @@ from paramctl_jax.recordings.checks import SiteSummary, summarise_sites
 from paramctl_jax.recordings.correlation import MIN_PAIRS
 from paramctl_jax.recordings.exclusions import listed
 from paramctl_jax.recordings.reliability import LOWEST_HALF_R
-from paramctl_jax.types import InputError, Recordings, unknown
+from paramctl_jax.types import InputError, Recordings, indices_of, unknown
 
 MEASURES = ("reliability", "ncsnr", "none")
 CHOSEN = "chosen"
@@ -65,6 +65,7 @@ def choose_sites(
     measure: str = "reliability",
     minimum: float | None = None,
     n_splits: int = 100,
+    among: Sequence[str] | None = None,
 ) -> SiteChoice:
     """The best sites of some recordings, and a reason for each that is not among them.
 
@@ -81,6 +82,8 @@ def choose_sites(
         way for recordings without repeats.
       minimum: of the measure, e.g. an ncsnr of 0.8.
       n_splits: number of random halvings.
+      among: ids of the only sites to choose from, e.g. those that encoded best in an
+        earlier session; None for all.
 
     Returns:
       The choice; ``print(choice)`` shows the table.
@@ -102,6 +105,10 @@ def choose_sites(
     _check_arguments(count, measure, minimum)
     summary = summarise_sites(recordings, key, n_splits)
     status = dict(summary.excluded)
+    named = summary.site_ids if among is None else tuple(among)
+    indices_of(named, summary.site_ids, "sites to choose among")
+    outside = [site for site in summary.site_ids if site not in named]
+    status = dict.fromkeys(outside, "not among the sites to choose from") | status
     usable = [site for site in summary.site_ids if site not in status]
     if measure == "none":
         ranked = usable

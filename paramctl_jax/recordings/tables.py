@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
@@ -23,7 +24,12 @@ _PREFIX = "site_"
 
 
 def read_npy(
-    path: str | Path, *, axes: str | None = None, units: str | None = None
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    units: str | None = None,
+    first_stimulus: str | None = None,
+    first_site: str | None = None,
 ) -> Recordings | Trials:
     r"""Reads one array of responses and the two CSV files that name its rows.
 
@@ -38,6 +44,9 @@ def read_npy(
         ``"image site repeat"``; for two axes ``"trial site"`` where a stimulus id
         returns or sessions are named, and ``"image site"`` (averages) otherwise.
       units: of the responses; by default ``z``, or ``spikes/s`` for trials.
+      first_stimulus: id of the first stimulus where the ids are counted, e.g.
+        ``"image0001"`` for image0001, image0002 and so on; instead of the CSV file.
+      first_site: likewise for the sites, e.g. ``"site00"``.
 
     Returns:
       Trials or recordings, responses in float64.
@@ -58,8 +67,17 @@ def read_npy(
     """
     path = Path(path)
     responses = _load_array(path)
-    stimuli = _sidecar(path, "stimuli", "stimulus_id", "shown stimulus")
-    sites = _sidecar(path, "sites", "site_id", "site")
+    n_stimuli, n_sites = _lengths(responses, axes)
+    stimuli = (
+        _sidecar(path, "stimuli", "stimulus_id", "shown stimulus")
+        if first_stimulus is None
+        else _counted(path, "stimulus_id", first_stimulus, n_stimuli)
+    )
+    sites = (
+        _sidecar(path, "sites", "site_id", "site")
+        if first_site is None
+        else _counted(path, "site_id", first_site, n_sites)
+    )
     arrays = {
         "responses": responses,
         "stimulus_ids": _strings(stimuli.text("stimulus_id")),
@@ -256,6 +274,27 @@ def _sidecar(path: Path, kind: str, column: str, entry: str) -> CsvColumns:
             "order of the array"
         )
     return read_csv_columns(beside)
+
+
+def _lengths(responses: Shaped[np.ndarray, "..."], axes: str | None) -> tuple[int, int]:
+    """How many stimuli and sites an array has; axes that do not fit are said later."""
+    names = (axes or "image site").replace(",", " ").split()
+    length = dict(zip(names, responses.shape, strict=False))
+    return length.get("image", length.get("trial", 0)), length.get("site", 0)
+
+
+def _counted(path: Path, column: str, first: str, count: int) -> CsvColumns:
+    """A column of ids that are counted up from the first one."""
+    found = re.fullmatch(r"(.*?)(\d+)", first)
+    if found is None:
+        raise InputError(
+            f"{path}: expected the first {column} to end in a number, as 'image0001', "
+            f"found {first!r}; ids that are not counted belong in a CSV file"
+        )
+    name, number = found.groups()
+    numbers = range(int(number), int(number) + count)
+    ids = tuple(f"{name}{n:0{len(number)}d}" for n in numbers)
+    return CsvColumns(str(path), {column: ids}, tuple(range(1, count + 1)))
 
 
 def _site_meta(sites: CsvColumns) -> Mapping[str, np.ndarray]:

@@ -2,8 +2,15 @@
 
 from paramctl_jax.subject.axes import random_truth
 from paramctl_jax.subject.drift import Drift
+from paramctl_jax.subject.neurons import (
+    CompactNeurons,
+    compact_neurons,
+    neuron_subject,
+)
 from paramctl_jax.subject.noise import CountNoise, GaussianNoise, noise_of_reliability
 from paramctl_jax.subject.settings import (
+    subject_call,
+    subject_digests,
     subject_in_words,
     subject_networks,
     subject_of_settings,
@@ -24,6 +31,7 @@ from paramctl_jax.subject.truth import (
 )
 
 __all__ = [
+    "CompactNeurons",
     "CountNoise",
     "Drift",
     "GaussianNoise",
@@ -33,12 +41,16 @@ __all__ = [
     "Subject",
     "Truth",
     "UnpredictableTruth",
+    "compact_neurons",
     "linear_subject",
     "mixed",
+    "neuron_subject",
     "noise_of_reliability",
     "noisy_subject",
     "random_truth",
     "simulated_subject",
+    "subject_call",
+    "subject_digests",
     "subject_in_words",
     "subject_networks",
     "subject_of_model",

@@ -174,6 +174,15 @@ def _check(kind: str, natural: Rates, ncsnr: np.ndarray, fano: float) -> None:
     if not fits:
         wanted = "above 1" if kind == "overdispersed" else "1"
         raise InputError(f"fano: expected {wanted} for {kind} noise, found {fano}")
+    check_natural(natural)
+
+
+def check_natural(natural: Rates) -> None:
+    """Every site must tell some natural images apart.
+
+    Raises:
+      InputError: naming the first that does not.
+    """
     still = np.flatnonzero(natural.std(axis=0) <= 1e-9)
     if still.size:
         raise InputError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Array, Key
 
 from paramctl_jax.backbones import check_readout, load_backbone
+from paramctl_jax.subject.neurons import compact_neurons, neuron_subject
 from paramctl_jax.subject.simulated import simulated_subject
 from paramctl_jax.subject.subject import Subject
 from paramctl_jax.types import Backbone, ImageSet
@@ -24,6 +25,27 @@ _NOISE = {
     "poisson": "Poisson spike counts",
     "overdispersed": "over-dispersed spike counts",
 }
+
+
+def subject_call(settings: Mapping[str, Any]) -> Callable[..., Subject]:
+    """The call that the settings are for: models of neurons, or a drawn truth."""
+    return neuron_subject if "neurons" in settings else simulated_subject
+
+
+def subject_digests(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Of the subject's own weights.
+
+    Raises:
+      InputError: weights that are not there, or cannot be used.
+    """
+    if "neurons" in settings:
+        wanted = {k: settings[k] for k in ("session", "sites") if k in settings}
+        return {"subject": compact_neurons(settings["neurons"], **wanted).sha256}
+    digests = {k: n.provenance["sha256"] for k, n in subject_networks(settings).items()}
+    return {
+        "subject" if which == "backbone" else f"subject_{which}": digest
+        for which, digest in digests.items()
+    }
 
 
 def subject_networks(settings: Mapping[str, Any]) -> dict[str, Backbone]:
@@ -46,10 +68,10 @@ def subject_of_settings(
     key: Key[Array, ""],
     progress: bool = True,
 ) -> Subject:
-    """`simulated_subject` with its networks named instead of loaded.
+    """The subject of `subject_call`, networks named instead of loaded.
 
     Args:
-      settings: its keyword arguments; ``backbone`` and ``second`` are names.
+      settings: the call's keyword arguments; ``backbone`` and ``second`` are names.
       images: natural images.
       key: randomness of the truth.
       progress: show progress bars.
@@ -57,6 +79,8 @@ def subject_of_settings(
     Raises:
       InputError: as `simulated_subject`, or a network that cannot be loaded.
     """
+    if "neurons" in settings:
+        return neuron_subject(images=images, progress=progress, **settings)
     networks = subject_networks(settings)
     rest = {k: v for k, v in settings.items() if k not in (*NETWORKS, "readout")}
     return simulated_subject(
@@ -82,6 +106,11 @@ def subject_in_words(settings: Mapping[str, Any], models: Sequence[str]) -> str:
       >>> subject_in_words(settings, ["a", "b"]).split(", ")[1]
       'with Gaussian trial noise.'
     """
+    if "neurons" in settings:
+        return (
+            f"In-silico subject: compact models of single neurons of session "
+            f"{settings['session']}, fitted by others, with Gaussian trial noise."
+        )
     noise = _NOISE[settings.get("noise", "gaussian")]
     return f"In-silico subject: {_truth(settings, models)}, with {noise}."
 

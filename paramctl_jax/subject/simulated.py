@@ -136,7 +136,7 @@ def simulated_subject(
       ``simulated_subject(net, images, "layer3.0", n_sites=8, ncsnr=(.3, 1.2), key=key,
       second=other, rho=.5, noise="poisson", gain_drift=.1, offset_drift=.3)``
     """
-    ratios = _ratios(ncsnr, n_sites)
+    wanted = reliabilities(ncsnr, n_sites)
     _check(shape, rho)
     draw = {"n_sites": n_sites, "axes": axes, "progress": progress}
     draw |= {"components": components, "channels": channels}
@@ -155,7 +155,7 @@ def simulated_subject(
     return noisy_subject(
         _shaped(truth, shape, counts=noise != "gaussian"),
         images,
-        ratios,
+        wanted,
         noise=noise,
         fano=fano,
         shared=shared,
@@ -209,7 +209,14 @@ def _shaped(truth: Truth, shape: str, counts: bool) -> Truth:
     return ShapedTruth(truth, shape, 0.0, 1.0, truth.units, rectified=False)
 
 
-def _ratios(ncsnr: tuple[float, float], n_sites: int) -> Float[np.ndarray, " site"]:
+def reliabilities(
+    ncsnr: tuple[float, float], n_sites: int
+) -> Float[np.ndarray, " site"]:
+    """The ncsnr of every site, log-uniform from the lowest to the highest.
+
+    Raises:
+      InputError: not above 0, or in another order.
+    """
     low, high = ncsnr
     if not 0 < low <= high < np.inf:
         raise InputError(

@@ -101,6 +101,16 @@ def test_no_measure_keeps_the_order_of_the_recordings(key):
     assert last.startswith("2 of 6 sites chosen in the order of the recordings")
 
 
+def test_only_named_sites_are_chosen(recordings, key):
+    choice = choose_sites(recordings, key, measure="none", among=["s4", "s2"])
+    assert choice.site_ids == ("s2", "s4")
+    assert choice.status["s1"] == "not among the sites to choose from"
+    best = choose_sites(recordings, key, count=1, n_splits=5, among=["s4", "s2"])
+    assert best.site_ids == ("s4",)
+    with pytest.raises(InputError, match=r"choose among: 1 of 2 ids .*'s9'"):
+        choose_sites(recordings, key, among=["s4", "s9"], n_splits=5)
+
+
 @pytest.mark.parametrize("measure", ["reliability", "ncsnr"])
 def test_without_repeats_the_error_says_what_to_do(key, measure):
     with pytest.raises(InputError, match=r"found 0 of 6.*measure='none'") as caught:

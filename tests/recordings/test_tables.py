@@ -65,6 +65,29 @@ def test_npy_with_named_axes_and_site_columns(tmp_path, counts):
     assert "axes='site image repeat'" in say
 
 
+@pytest.mark.parametrize("axes", ["site image", "site trial"])
+def test_npy_of_counted_ids_needs_no_sidecar(tmp_path, counts, axes):
+    np.save(tmp_path / "v4.npy", counts[:, :, 0])
+    read = read_npy(
+        tmp_path / "v4.npy", axes=axes, first_stimulus="image0009", first_site="site7"
+    )
+    assert read.stimulus_ids == tuple(f"image{n:04d}" for n in range(9, 14))
+    assert read.site_ids == ("site7", "site8", "site9")
+    assert isinstance(read, Trials if "trial" in axes else Recordings)
+    np.testing.assert_array_equal(read.responses.squeeze(), counts[:, :, 0].T)
+
+
+def test_ids_that_are_not_counted_say_what_to_write(tmp_path, counts):
+    np.save(tmp_path / "v4.npy", counts)
+    say = refused(read_npy, tmp_path / "v4.npy", first_stimulus="image")
+    assert "end in a number" in say
+    say = refused(
+        read_npy, tmp_path / "v4.npy", first_stimulus="image0", first_site="s0",
+        axes="site picture",
+    )  # fmt: skip
+    assert "axes" in say
+
+
 def test_npy_of_two_axes_is_averages_or_trials(tmp_path, counts):
     sites = column("site_id", "abc")
     table = counts[..., 0].T
