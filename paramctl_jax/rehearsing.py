@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from paramctl_jax import artifacts, pipeline, report, sweeping
-from paramctl_jax.experiment import Run, open_run
+from paramctl_jax.experiment import Run, open_run, recordings_file, simulated
 from paramctl_jax.progress import bar
 from paramctl_jax.report.rehearsal import rehearsal_figure
 from paramctl_jax.scoring.correlation import mean_defined
@@ -92,6 +92,11 @@ def rehearse(
         raise InputError(
             "config.subject: expected an in-silico subject to rehearse on, found None "
             "(real recordings); describe one in the settings, in a directory of its own"
+        )
+    if mode == "full" and not simulated(run, "day1"):
+        raise InputError(
+            f"config.recordings.day1={recordings_file(run, 'day1')}: expected none: in "
+            "full every animal is recorded anew on both days; take mode fixed"
         )
     tried = tried_repeats(run, repeats)
     make = fixed_animals if mode == "fixed" else full_animals

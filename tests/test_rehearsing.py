@@ -96,6 +96,7 @@ def run_of(stimuli, monkeypatch):
             "models": MODELS,
             "subject": {"n_sites": 3},
             "presentation": {"day2_repeats": 3},
+            "recordings": {"day1": ""},
             "scoring": {"n_bootstrap": 100, "random_seed": 5},
         }
         run = Run(config | changes, stimuli[0], progress=False)
@@ -307,6 +308,12 @@ def test_in_full_every_animal_is_a_run_of_its_own(run_of, monkeypatch):
     control = found.models[0].control[0]
     assert len(set(control.tolist())) == 3
     assert found.n_animals == 3
+
+
+def test_in_full_a_real_day_1_is_refused(run_of):
+    run = run_of(recordings={"day1": "day1.npz"})
+    with pytest.raises(InputError, match=r"day1=day1\.npz: expected none"):
+        rehearsing.rehearse(run, 3, [2], mode="full")
 
 
 def test_an_unknown_mode(run_of):
