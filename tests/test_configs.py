@@ -67,6 +67,15 @@ def test_the_quickstart_has_every_truth_and_draws_them_anew():
     assert not own & set(config_of("quickstart")["models"])
 
 
+@pytest.mark.parametrize("arguments", [(), ("smoke",)])
+def test_the_v4_rehearsal_has_settings_that_fit(arguments):
+    config = config_of("v4_rehearsal", arguments)
+    check_settings(config)
+    assert set(config["sites"]["among"]) == set(config["subject"]["sites"])
+    assert config["recordings"]["day1"]
+    assert not config["recordings"]["day2"]
+
+
 def test_mappings_share_their_subject():
     found = variants(config_of("mapping"))
     assert len({settings["seed"] for settings in found.values()}) == 1
