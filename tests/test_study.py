@@ -101,9 +101,10 @@ def test_every_variant_is_a_run_with_a_report(studied):
 def test_the_table_names_the_truth_beside_the_numbers(studied):
     _, _, table, page = studied
     for text in (table, page.read_text()):
-        assert f"random linear read-outs of layer2.0 of {NETS[2]}" in text
-        assert "follow from no feature of an image (null)" in text
-        assert f"{NETS[0]} − {NETS[1]}: encoding r" in text
+        said = " ".join(text.split())
+        assert f"random linear read-outs of layer2.0 of {NETS[2]}" in said
+        assert "follow from no feature of an image (null)" in said
+        assert f"{NETS[0]} − {NETS[1]}: encoding r" in said
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from paramctl_jax.encoding.resampling import encoding_interval
 from paramctl_jax.report.inputs import ReportInputs
 from paramctl_jax.report.markup import escaped, paragraph, section
 from paramctl_jax.report.page import document, pictured
-from paramctl_jax.report.study_figure import study_figure
-from paramctl_jax.report.style import number
+from paramctl_jax.report.study_figure import TRUTH, study_figure
+from paramctl_jax.report.style import plain
 from paramctl_jax.report.summary import model_rows, nanmean, shown_comparisons
 from paramctl_jax.report.tables import table
 from paramctl_jax.report.write import picture
@@ -161,22 +162,26 @@ def study_table(runs: Runs) -> str:
     lines = [HEADS, *(row for rows in blocks.values() for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
     text = [_aligned(HEADS, widths)]
+    width = len(text[0])
     for name, inputs in runs.items():
-        text += ["─" * len(text[0]), f"{name}. {inputs.ground_truth}".rstrip()]
+        said = inputs.ground_truth.removeprefix(TRUTH)
+        text += ["─" * width, textwrap.fill(f"{name}: {said}".rstrip(": "), width)]
         text += [_aligned(row, widths) for row in blocks[name]]
-        text += [pair_sentence(pair) for pair in pair_numbers(inputs)]
+        text += [
+            textwrap.fill(pair_sentence(pair), width) for pair in pair_numbers(inputs)
+        ]
     return "\n".join(text)
 
 
 def _cells(one: ModelNumbers) -> tuple[str, ...]:
     return (
         one.model,
-        number(one.encoding_r),
+        plain(one.encoding_r),
         interval(one.encoding_ci),
-        number(one.encoding_r2),
-        number(one.control),
+        plain(one.encoding_r2),
+        plain(one.control),
         interval(one.control_ci),
-        number(one.slope),
+        plain(one.slope),
         interval(one.slope_ci),
         one.hits,
     )
@@ -195,17 +200,17 @@ def interval(limits: Interval, signed: bool = False) -> str:
     """
     if not all(map(math.isfinite, limits)):
         return "–"
-    return "[" + ", ".join(number(x, signed=signed) for x in limits) + "]"
+    return "[" + ", ".join(plain(x, signed) for x in limits) + "]"
 
 
 def pair_sentence(pair: PairNumbers) -> str:
     """What differs between two models, in a line."""
     verdict = {True: ", equivalent", False: ", not shown to be equivalent", None: ""}
     return (
-        f"{pair.a} − {pair.b}: encoding r {number(pair.encoding, signed=True)} "
+        f"{pair.a} − {pair.b}: encoding r {plain(pair.encoding, True)} "
         f"(90 % {interval(pair.encoding_ci90, True)}{verdict[pair.equivalent]}), "
-        f"control {number(pair.control, signed=True)} "
-        f"{interval(pair.control_ci, True)}, slope {number(pair.slope, signed=True)} "
+        f"control {plain(pair.control, True)} "
+        f"{interval(pair.control_ci, True)}, slope {plain(pair.slope, True)} "
         f"{interval(pair.slope_ci, True)}"
     )
 

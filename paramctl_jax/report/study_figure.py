@@ -19,7 +19,7 @@ from paramctl_jax.report.style import (
     finished,
     model_colour,
     model_marker,
-    number,
+    plain,
     short,
     style,
 )
@@ -34,7 +34,7 @@ _ROW = 0.27  # inches for a model
 _LINE = 0.125  # inches for a line of the truth
 _GAP = 0.3  # inches between runs
 _CHARACTERS = 38  # of a line of the truth
-_PREFIX = "In-silico subject: "
+TRUTH = "In-silico subject: "  # how what is known of a subject begins
 _UNKNOWN = (np.nan, np.nan)
 
 
@@ -88,7 +88,7 @@ def _rows(runs: Runs) -> list[tuple[str, float, int, str]]:
 
 
 def _truth(inputs: ReportInputs) -> str:
-    said = inputs.ground_truth.removeprefix(_PREFIX)
+    said = inputs.ground_truth.removeprefix(TRUTH)
     return textwrap.fill(said, _CHARACTERS, max_lines=6, placeholder=" …")
 
 
@@ -188,7 +188,7 @@ def _draw_dot(
         marker=model_marker(index) if within else outside, clip_on=False,
     )  # fmt: skip
     axes.annotate(
-        number(value, 2 if abs(value) < 10 else 0), (1.03, height),
+        plain(value), (1.03, height),
         xycoords=axes.get_yaxis_transform(), va="center", fontsize=8, color=colour,
         fontweight="bold",
     )  # fmt: skip

@@ -124,6 +124,15 @@ def figure_png(figure: Figure, theme: Theme = LIGHT) -> bytes:
     return stream.getvalue()
 
 
+def plain(value: float, signed: bool = False) -> str:
+    """A number with two decimals, a large one without.
+
+    >>> plain(0.5), plain(-2711.7)
+    ('0.50', '−2712')
+    """
+    return number(value, 2 if abs(value) < 100 else 0, signed)
+
+
 def number(value: float, digits: int = 2, signed: bool = False) -> str:
     """A number for figure and page: true minus sign, en dash where undefined.
 
