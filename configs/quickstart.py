@@ -30,6 +30,8 @@ def get_config(draws: str = "1") -> ml_collections.ConfigDict:
     Args:
       draws: subjects of each kind, drawn independently.
     """
+    if not draws.isdecimal() or int(draws) < 1:
+        raise ValueError(f"quickstart.py:{draws}: expected a number of draws, like :5")
     config = ml_collections.ConfigDict()
     config.title = "Quickstart: a standard and a robust network"
     config.seed = 0
@@ -54,7 +56,8 @@ def get_config(draws: str = "1") -> ml_collections.ConfigDict:
     # load_recordings(FILE, **reader), any format of docs/formats.md; trials = {} also
     # cleans and z-scores single trials (responses_from_trials), None takes the file's.
     config.recordings = {"day1": "", "day2": "", "reader": {}, "trials": None}
-    config.presentation = {"day1_repeats": 8, "day2_repeats": 4}
+    # anchors: natural images that are shown again on day 2, for subjects that drift
+    config.presentation = {"day1_repeats": 8, "day2_repeats": 4, "anchors": 0}
 
     # choose_sites, fit_encoding (of several readouts the best is chosen), target_levels
     config.sites = {"count": 4, "measure": "reliability"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from ml_collections import config_flags
 
 from launch import _main
 from paramctl_jax import hosts, stopping, sweeping
-from paramctl_jax.configuration import stored_config
+from paramctl_jax.configuration import VARIANTS, stored_config, stored_variants
 from paramctl_jax.experiment import ROLES, Run, Working, open_run
-from paramctl_jax.study import VARIANTS, open_variants
+from paramctl_jax.study import open_variants
 from paramctl_jax.types import FailedError, InputError
 
 Study = Callable[[Mapping[str, Run], str, str], Any]
@@ -77,11 +78,12 @@ def has_variants() -> bool:
 def _studying(study: Study, rehearsal: Callable[[Run], Any] | None) -> int:
     """All variants one after the other, in this process."""
     flag, (config, workdir) = flags.FLAGS, given()
-    if flag.role != "all" or flag.distributed == "on":
+    if flag.role != "all" or flag.distributed == "on" or flag.tensorboard:
         raise InputError(
             f"config.{VARIANTS}: {len(config[VARIANTS])} runs need one process, found "
-            f"--role={flag.role} --distributed={flag.distributed}; let workers "
-            f"share one run at a time, --workdir={workdir}/{VARIANTS}/NAME"
+            f"--role={flag.role} --distributed={flag.distributed} "
+            f"--tensorboard={flag.tensorboard}; let workers share one run at a time, "
+            f"--workdir={workdir}/{VARIANTS}/NAME"
         )
     dry = rehearsal is not None and flag.dry_run
     working = Working(checkpoint_seconds=60 * flag.checkpoint_minutes)
@@ -99,6 +101,17 @@ def _studying(study: Study, rehearsal: Callable[[Run], Any] | None) -> int:
 def opened(working: Working, claim: bool = True) -> Run:
     """The run that the flags name, without variants of its settings."""
     config, workdir = given()
+    if names := stored_variants(workdir):
+        raise InputError(
+            f"{workdir}: expected the directory of one run, found that of the runs "
+            f"{', '.join(names)}; give --workdir={workdir}/{VARIANTS}/NAME"
+        )
+    if config.get(VARIANTS):
+        warnings.warn(
+            f"config.{VARIANTS}: only launch.pipeline runs them; this is the run of "
+            "the other settings",
+            stacklevel=2,
+        )
     return open_run(
         {name: value for name, value in config.items() if name != VARIANTS},
         workdir,

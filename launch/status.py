@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from launch import _main
+from paramctl_jax.configuration import VARIANTS, stored_variants
 from paramctl_jax.sweeps.standing import Status
 from paramctl_jax.sweeps.status import status
 from paramctl_jax.sweeps.worker_logs import WorkerLogs
@@ -35,21 +37,31 @@ def main(argv: Sequence[str]) -> None:
     """Prints the status, once or until the run is finished."""
     del argv
     (workdir,) = _main.required(workdir=_WORKDIR.value)
-    logs = WorkerLogs(Path(workdir) / "sweep")
+    folders = _folders(Path(workdir))
+    logs = {name: WorkerLogs(folder / "sweep") for name, folder in folders.items()}
     while True:
-        found = status(workdir, logs)
+        found = {name: status(folders[name], logs[name]) for name in folders}
         print(_text(found), flush=True)
-        if found.finished or not _WATCH.value:
+        if all(one.finished for one in found.values()) or not _WATCH.value:
             return
         time.sleep(PERIOD)
 
 
-def _text(found: Status) -> str:
+def _folders(workdir: Path) -> dict[str, Path]:
+    """The run's directory, nameless; of a study those of its runs."""
+    names = stored_variants(workdir)
+    return {name: workdir / VARIANTS / name for name in names} or {"": workdir}
+
+
+def _text(found: Mapping[str, Status]) -> str:
     if _JSON.value:
-        return json.dumps(found.to_json(), indent=None if _WATCH.value else 2)
+        content: Any = {name: one.to_json() for name, one in found.items()}
+        content = content.get("", content)
+        return json.dumps(content, indent=None if _WATCH.value else 2)
+    said = "\n".join(f"{name}:\n{x}" if name else str(x) for name, x in found.items())
     if not _WATCH.value:
-        return str(found)
-    return f"{_HOME_AND_CLEAR}{found}" if sys.stdout.isatty() else f"{found}\n"
+        return said
+    return f"{_HOME_AND_CLEAR}{said}" if sys.stdout.isatty() else f"{said}\n"
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ def main(argv: Sequence[str]) -> None:
     module = spec.build(classes=len(train.classes))
     network = Network(module, spec.input_size, spec.mean, spec.std)
     attack = training.Attack(**config["attack"])
+    test = training.Attack(**config["test_attack"])
     recipe = training.Recipe(**config["recipe"], attack=attack)
     workdir = artifacts.claim_directory(workdir, config)
     history.begin(workdir)
-    test = training.Attack(**config["test_attack"])
     state = training.train(
         network, data, recipe, workdir=workdir, seed=config["seed"], watch=test
     )

@@ -14,12 +14,14 @@ from paramctl_jax.encoding import EncodingSettings, fit_encoding, target_levels
 from paramctl_jax.images import load_images
 from paramctl_jax.recordings import choose_sites, responses_from_trials
 from paramctl_jax.stimuli import save_controversial
-from paramctl_jax.subject import subject_call
+from paramctl_jax.subject import check_subject, subject_call
 from paramctl_jax.sweeps.accentuation import plan_sweep
 from paramctl_jax.synthesis import CONTESTS, Settings, accentuate, controversial
 from paramctl_jax.types import InputError, unknown
 
 ADDED = ("inputs", "readouts")  # to the settings of a run, by `open_run`
+VARIANTS = "variants"  # section, and folder, of runs that differ in a few settings
+PRESENTATION = ("anchors", "controversial_repeats", "day1_repeats", "day2_repeats")
 
 OWN = frozenset(
     {
@@ -68,9 +70,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
     _check_days(config)
     trials = config["recordings"].get("trials") or {}
     _check_names("recordings.trials", trials, responses_from_trials)
-    if config["subject"]:
-        call = subject_call(config["subject"])
-        _check_names("subject", config["subject"], call)
+    _check_subject(config["subject"])
     for section, call in CALLS.items():
         _check_names(section, config.get(section) or {}, call)
     for section, record in RECORDS.items():
@@ -82,11 +82,45 @@ def check_settings(config: Mapping[str, Any]) -> None:
     _check_contest(config)
 
 
+def _check_subject(settings: Any) -> None:
+    """Names, what must be given, and the numbers that need no features."""
+    if not settings:
+        return
+    if not isinstance(settings, Mapping):
+        raise InputError(f"config.subject: expected settings, found {settings!r}")
+    call = subject_call(settings)
+    _check_names("subject", settings, call)
+    own = OWN - BUT["subject"]
+    for name, parameter in inspect.signature(call).parameters.items():
+        if parameter.default is parameter.empty and name not in {*own, *settings}:
+            raise InputError(f"config.subject: expected {name}, found {list(settings)}")
+    check_subject(settings)
+
+
+def _check_presentation(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        if name not in PRESENTATION:
+            raise unknown(name, PRESENTATION, "setting in config.presentation")
+        least = 0 if name == "anchors" else 1
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < least:
+            raise InputError(
+                f"config.presentation.{name}: expected a whole number of at least "
+                f"{least}, found {value!r}"
+            )
+
+
 def _check_days(config: Mapping[str, Any]) -> None:
     """Beside an in-silico subject only day 1 may be real; trials need a scale."""
+    _check_presentation(config["presentation"])
     days, anchors = config["recordings"], config["presentation"].get("anchors", 0)
     if not config["subject"]:
         return
+    if anchors and "anchors" in (days.get("trials") or {}):
+        raise InputError(
+            "config.recordings.trials.anchors: expected none beside "
+            f"config.presentation.anchors={anchors}, which says what is shown again"
+        )
     for day in ("day2", "controversial"):
         if days.get(day):
             raise InputError(
@@ -142,6 +176,11 @@ def _check_each_once(
         raise InputError(
             f"config.{section}: expected at least one name, each once, found {names}"
         )
+
+
+def stored_variants(workdir: str | Path) -> tuple[str, ...]:
+    """Names of the runs of a study; none where the directory is that of one run."""
+    return tuple((stored_config(workdir) or {}).get(VARIANTS) or ())
 
 
 def stored_config(workdir: str | Path) -> dict[str, Any] | None:

@@ -18,7 +18,14 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from paramctl_jax import artifacts, pipeline, report, sweeping
-from paramctl_jax.experiment import Run, open_run, recordings_file, simulated
+from paramctl_jax.calibration import anchor_ids
+from paramctl_jax.experiment import (
+    Run,
+    open_run,
+    recordings_file,
+    simulated,
+    z_scored,
+)
 from paramctl_jax.progress import bar
 from paramctl_jax.report.rehearsal import rehearsal_figure
 from paramctl_jax.scoring.correlation import mean_defined
@@ -183,17 +190,77 @@ def draw_animals(
     columns = indices_of(plan.sites, run.subject.site_ids, "target sites")
     truth = run.subject.truth(stimulus_images(stimuli))
     names = [stimulus.stimulus_id for stimulus in stimuli.stimuli]
-    noise_free = plan.arranged(truth[:, columns])
+    scale = _Anchors.of(run)
+    noise_free = plan.arranged(scale.first(run).z(truth)[:, columns])
     # What no score reads need not be drawn: quantiles of counts are slow.
     asked = np.full_like(truth, np.nan)
     asked[:, columns] = np.where(plan.targets(len(names)), truth[:, columns], np.nan)
     drawn = []
     for key in bar(keys, label="animals", show=run.progress):
         trials = run.subject.trials(asked, names, max(repeats), key, SESSION)
-        means = (mean_defined(trials[:, columns, :n], axis=-1) for n in repeats)
+        scales = scale.of_session(run, key, SESSION, repeats)
+        means = (
+            own.z(mean_defined(trials[:, :, :n], axis=-1))[:, columns]
+            for n, own in zip(repeats, scales, strict=True)
+        )
         recorded = np.stack([plan.arranged(mean) for mean in means])
         drawn.append(Animal(plan.predicted, recorded, noise_free))
     return drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scale:
+    """``z = (y - mean_s) / sd_s``, over the anchors' trials of one session."""
+
+    mean: Float[np.ndarray, " site"]
+    sd: Float[np.ndarray, " site"]
+
+    def z(
+        self, responses: Float[np.ndarray, "image site"]
+    ) -> Float[np.ndarray, "image site"]:
+        """Responses on this scale."""
+        return (responses - self.mean[None]) / self.sd[None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Anchors:
+    """Natural images that every session repeats, if any; they set its scale.
+
+    Attributes:
+      stimulus_ids: of them; without any, responses stay as they are.
+      truth: the subject's noise-free responses to them.
+    """
+
+    stimulus_ids: tuple[str, ...]
+    truth: Float[np.ndarray, "image site"]
+
+    @classmethod
+    def of(cls, run: Run) -> _Anchors:
+        """Those of the settings."""
+        assert run.subject is not None
+        names = anchor_ids(run) if z_scored(run, SESSION) else ()
+        if not names:
+            return cls((), np.empty((0, len(run.subject.site_ids))))
+        return cls(names, run.subject.truth(run.images.select(names)))
+
+    def of_session(
+        self, run: Run, key: PRNGKeyArray, session: str, repeats: Sequence[int]
+    ) -> list[_Scale]:
+        """The scale of a session for every number of repeats."""
+        assert run.subject is not None
+        n_sites = len(run.subject.site_ids)
+        if not self.stimulus_ids:
+            return [_Scale(np.zeros(n_sites), np.ones(n_sites)) for _ in repeats]
+        trials = run.subject.trials(
+            self.truth, self.stimulus_ids, max(repeats), key, session
+        )
+        shown = (trials[:, :, :n] for n in repeats)
+        return [_Scale(x.mean(axis=(0, 2)), x.std(axis=(0, 2))) for x in shown]
+
+    def first(self, run: Run) -> _Scale:
+        """That of day 1, on which the models were fitted."""
+        repeats = run.config["presentation"].get("day1_repeats", 1)
+        return self.of_session(run, run.key("day1"), "day1", [repeats])[0]
 
 
 def finish(

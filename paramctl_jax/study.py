@@ -9,16 +9,19 @@ at the top of the directory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from paramctl_jax import artifacts, pipeline, report, sums
+from paramctl_jax.configuration import VARIANTS
 from paramctl_jax.experiment import Run, Working, open_run
 from paramctl_jax.types import InputError, unknown
 
-VARIANTS = "variants"
 STUDY = "study.json"
+NAME = r"[A-Za-z0-9_+-]{1,100}"  # of a variant: a folder's, and part of an address
 
 
 def variants(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -32,18 +35,26 @@ def variants(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         that is no name of a folder.
     """
     base = {k: v for k, v in config.items() if k != VARIANTS}
+    given = config.get(VARIANTS) or {}
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"config.{VARIANTS}: expected settings by name, found {given!r}"
+        )
     found = {}
-    for name, changes in (config.get(VARIANTS) or {}).items():
+    for name, changes in given.items():
         where = f"config.{VARIANTS}.{name}"
         if not isinstance(changes, Mapping):
             raise InputError(f"{where}: expected settings, found {changes!r}")
-        if not name or name in (".", "..") or set(name) & set("/\\\0"):
-            raise InputError(f"{where}: expected a name that can be a folder's")
+        if not re.fullmatch(NAME, str(name)):
+            raise InputError(
+                f"{where}: expected a name of letters, digits, _, + and -, 100 at most"
+            )
         for section in changes:
             if section not in base:
                 raise unknown(section, sorted(base), f"section in {where}")
         merged = _merged(base, changes)
-        found[name] = {**merged, "title": f"{base['title']}: {name}"}
+        title = changes.get("title", f"{base['title']}: {name}")
+        found[name] = {**merged, "title": title}
     return found
 
 
@@ -80,17 +91,25 @@ def open_variants(
         runs = {}
         for name, one in settings.items():
             folder = workdir / VARIANTS / name
-            try:
+            with _named(name):
                 runs[name] = open_run(one, folder, progress, really, working, overrides)
-            except InputError as error:
-                raise InputError(f"config.{VARIANTS}.{name}: {error}") from error
         return runs
 
     checked = opened(False)
     if not claim:
         return checked
-    artifacts.claim_directory(workdir, dict(config), free=("title", "scoring"))
+    # what may differ: each variant's own directory holds it to its settings
+    artifacts.claim_directory(workdir, dict(config), free=("title", VARIANTS))
     return opened(True)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors say which variant they are of."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"config.{VARIANTS}.{name}: {error}") from error
 
 
 def run_study(
@@ -108,9 +127,10 @@ def run_study(
     """
     workdir, found = Path(workdir), {}
     for name, run in runs.items():
-        pipeline.make(run)
-        found[name] = pipeline.report_inputs(run)
-        pipeline.write_report(run, found[name])
+        with _named(name):
+            pipeline.make(run)
+            found[name] = pipeline.report_inputs(run)
+            pipeline.write_report(run, found[name])
     artifacts.write_json(workdir / STUDY, artifacts.with_null(report.study_json(found)))
     path = report.write_study(workdir, title, found)
     sums.seal(workdir, [STUDY, "report.html", "figures/study.png"])

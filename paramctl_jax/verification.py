@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from paramctl_jax import artifacts, sums
-from paramctl_jax.configuration import stored_config
+from paramctl_jax.configuration import VARIANTS, stored_config, stored_variants
 from paramctl_jax.experiment import CONTROVERSIAL, Run, input_digests
 from paramctl_jax.sweeps import block_file, checkpoints
 from paramctl_jax.sweeps.accentuation import stimuli_of
@@ -71,10 +71,22 @@ def verify(workdir: str | Path, inputs: bool = True) -> Verification:
         found += _of_stage(workdir, folder)
     found += _of_blocks(workdir)
     found += _of_checkpoints(workdir)
-    if inputs and found[0][1] is None:
+    names = _variants(workdir) if found[0][1] is None else ()
+    if inputs and not names and found[0][1] is None:
         found += _of_inputs(workdir)
     faults = {name: fault for name, fault in found if fault is not None}
-    return Verification(len(found), faults)
+    count = len(found)
+    for name in names:
+        own = verify(workdir / VARIANTS / name, inputs)
+        count += own.checked
+        faults |= {f"{VARIANTS}/{name}/{k}": fault for k, fault in own.faults.items()}
+    return Verification(count, faults)
+
+
+def _variants(workdir: Path) -> list[str]:
+    """Of a study, those that were begun."""
+    names = stored_variants(workdir)
+    return [n for n in names if (workdir / VARIANTS / n / artifacts.RUN_FILE).is_file()]
 
 
 def _run_fault(path: Path) -> str | None:

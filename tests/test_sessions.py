@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from paramctl_jax import presenting
+from paramctl_jax import presenting, rehearsing
 from paramctl_jax.calibration import anchor_ids, responses_of
 from paramctl_jax.configuration import check_settings
 from paramctl_jax.experiment import open_run
@@ -77,3 +77,24 @@ def test_more_anchors_than_training_images(tmp_path):
         run = open_run(drifting(10**4, {}), tmp_path / "run", False)
         with pytest.raises(InputError, match=r"expected at most \d+, .* found 10000"):
             anchor_ids(run)
+
+
+def test_a_rehearsal_is_on_the_scale_of_the_first_day(tmp_path):
+    """Slopes in z per z: scaled by the trials of the anchors, as the run itself is."""
+    with nets(tmp_path):
+        config = drifting(trials={"outlier": None})
+        run = open_run(config, tmp_path / "run", False)
+        record_day1(run)
+        scale = rehearsing._Anchors.of(run)
+        names = run.images.drop(run.seeds).stimulus_ids[-30:]
+        truth = run.subject.truth(run.images.select(names))
+        first = responses_of(run, "day1", anchors=()).select_stimuli(names).mean()
+        key = run.key("rehearsal", "0")
+        (second,) = scale.of_session(run, key, "day2", [64])
+        trials = run.subject.trials(truth, names, 64, key, "day2").mean(axis=2)
+        expected = scale.first(run).z(truth)
+    for found in (second.z(trials), expected):
+        pairs = zip(first.T, found.T, strict=True)
+        slopes = [np.polyfit(b, a, 1)[0] for a, b in pairs]
+        np.testing.assert_allclose(slopes, 1, atol=0.2)
+    assert np.abs(trials - second.z(trials)).max() > 0.5  # the drift was there

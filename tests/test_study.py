@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from configs import quickstart
+from paramctl_jax.configuration import check_settings, stored_variants
 from paramctl_jax.study import open_variants, run_study, variants
 from paramctl_jax.types import InputError
+from paramctl_jax.verification import verify
 from tests.nets import NETS, registered
 
 CONFIG = {
@@ -69,8 +71,11 @@ def test_a_variant_merges_mappings_and_replaces_the_rest():
     [
         ({"x": 5}, "config.variants.x: expected settings, found 5"),
         ({"x": {"subjekt": {}}}, "did you mean 'subject'"),
-        ({"a/b": {}}, "expected a name that can be a folder's"),
-        ({"..": {}}, "expected a name that can be a folder's"),
+        ({"a/b": {}}, "expected a name of letters"),
+        ({"..": {}}, "expected a name of letters"),
+        ({"a b#1?": {}}, "expected a name of letters"),
+        (("a", "b"), "expected settings by name, found"),
+        ("ab", "expected settings by name, found 'ab'"),
     ],
 )
 def test_bad_variants(given, message):
@@ -79,12 +84,67 @@ def test_bad_variants(given, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_bad_setting_names_its_variant_before_anything_is_written(nets, tmp_path):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"ncsmr": (1.0, 2.0)}, "did you mean 'ncsnr'"),
+        ({"ncsnr": 1.0}, "ncsnr: expected"),
+        ({"n_sites": 0}, "n_sites: expected a whole number of at least 1, found 0"),
+        ({"n_sites": 2.0}, "n_sites: expected a whole number"),
+        ({"rho": 0.5}, "rho: expected a second network beside it"),
+        ({"backbone": None}, "backbone: expected a name, found None"),
+        ({"noise": "poison"}, "did you mean 'poisson'"),
+    ],
+)
+def test_a_bad_subject_names_its_variant_before_anything_is_written(
+    nets, tmp_path, wrong, message
+):
     config = small()
-    config["variants"]["null"]["subject"]["ncsmr"] = (1.0, 2.0)
-    with pytest.raises(InputError, match=r"variants\.null: .*did you mean 'ncsnr'"):
+    config["variants"]["null"]["subject"] |= wrong
+    with pytest.raises(InputError, match=rf"variants\.null: .*{message}") as error:
         open_variants(config, tmp_path / "study", progress=False)
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "study").exists()
+
+
+def test_what_a_subject_needs_is_named():
+    config = small()
+    del config["subject"]["ncsnr"]
+    with pytest.raises(InputError, match=r"config\.subject: expected ncsnr, found"):
+        check_settings(config)
+    with pytest.raises(
+        InputError, match=r"config\.subject: expected settings, found 5"
+    ):
+        check_settings({**small(), "subject": 5})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"anchor": 50}, "did you mean 'anchors'"),
+        ({"anchors": -1}, "anchors: expected a whole number of at least 0, found -1"),
+        ({"anchors": 2.5}, "anchors: expected a whole number"),
+        ({"day2_repeats": 0}, "day2_repeats: expected a whole number of at least 1"),
+    ],
+)
+def test_bad_presentations(given, message):
+    config = small()
+    config["presentation"] |= given
+    with pytest.raises(InputError, match=message):
+        check_settings(config)
+
+
+def test_anchors_are_said_once():
+    config = small()
+    config["presentation"]["anchors"] = 5
+    config["recordings"]["trials"] = {"anchors": ("a",)}
+    with pytest.raises(InputError, match=r"trials\.anchors: expected none beside"):
+        check_settings(config)
+
+
+def test_a_variant_may_have_a_title_of_its_own():
+    found = variants({**CONFIG, "variants": {"x": {"title": "mine"}}})
+    assert found["x"]["title"] == "mine"
 
 
 @pytest.mark.slow
@@ -145,3 +205,27 @@ def test_the_same_study_again_changes_nothing(studied):
     runs = open_variants(small(), workdir, progress=False)
     assert run_study(runs, workdir, "Two truths")[0] == table
     assert page.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_damage_in_a_variant_is_seen_from_above(studied):
+    workdir, *_ = studied
+    assert stored_variants(workdir) == ("linear", "null")
+    whole = verify(workdir)
+    assert not whole.faults
+    assert whole.checked > verify(workdir / "variants" / "null").checked
+    path = workdir / "variants" / "null" / "scores.json"
+    kept = path.read_bytes()
+    path.write_bytes(kept + b" ")
+    assert list(verify(workdir, inputs=False).faults) == ["variants/null/scores.json"]
+    path.write_bytes(kept)
+
+
+@pytest.mark.slow
+def test_a_variant_may_be_added(studied):
+    workdir, *_ = studied
+    config = small()
+    config["variants"]["third"] = {"seed": 2}
+    runs = open_variants(config, workdir, progress=False)
+    assert list(runs) == ["linear", "null", "third"]
+    open_variants(small(), workdir, progress=False)

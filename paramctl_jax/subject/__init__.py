@@ -9,6 +9,7 @@ from paramctl_jax.subject.neurons import (
 )
 from paramctl_jax.subject.noise import CountNoise, GaussianNoise, noise_of_reliability
 from paramctl_jax.subject.settings import (
+    check_subject,
     subject_call,
     subject_digests,
     subject_in_words,
@@ -41,6 +42,7 @@ __all__ = [
     "Subject",
     "Truth",
     "UnpredictableTruth",
+    "check_subject",
     "compact_neurons",
     "linear_subject",
     "mixed",

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from paramctl_jax.backbones import check_readout
 from paramctl_jax.encoding import extract_features
+from paramctl_jax.lanes import named_key
 from paramctl_jax.subject.truth import LinearTruth
 from paramctl_jax.types import Backbone, ImageSet, InputError, unknown
 
@@ -62,6 +63,10 @@ def random_truth(
         raise unknown(axes, AXES, "kind of a subject's axes")
     shape = backbone.readouts[check_readout(backbone, readout)]
     _check(int(np.prod(shape)), len(images), readout, n_sites)
+    if axes == "spatial" and shape[0] * shape[1] == 1:
+        raise InputError(
+            f"axes='spatial': expected a readout with places, found {readout} with one"
+        )
     features = extract_features(backbone, images, readout, progress=progress)
     features = features.astype(np.float64)
     mean = features.mean(axis=0)
@@ -78,10 +83,15 @@ def random_truth(
     return LinearTruth(
         backbone=backbone,
         readout=readout,
-        site_ids=tuple(f"sim_{site:02d}" for site in range(n_sites)),
+        site_ids=site_names(n_sites),
         weights=weights,
         bias=-weights @ mean,
     )
+
+
+def site_names(n_sites: int) -> tuple[str, ...]:
+    """``sim_00`` and so on."""
+    return tuple(f"sim_{site:02d}" for site in range(n_sites))
 
 
 def _check(n_features: int, n_images: int, readout: str, n_sites: int) -> None:
@@ -122,7 +132,7 @@ def _channel_axes(
             f"channels: expected 1 to {n_channels}, those of {readout}, found "
             f"{channels}"
         )
-    choice, values = jax.random.split(key)
+    choice, values = named_key(key, "choice"), named_key(key, "values")
     order = np.argsort(jax.random.uniform(choice, (n_sites, n_channels)), axis=1)
     kept = np.argsort(order, axis=1) < channels
     drawn = np.asarray(jax.random.normal(values, (n_sites, n_channels, height * width)))
@@ -134,7 +144,7 @@ def _spatial_axes(
 ) -> Weights:
     """A Gaussian window, SD a quarter of the side, times weights of the channels."""
     height, width, n_channels = shape
-    places, values = jax.random.split(key)
+    places, values = named_key(key, "places"), named_key(key, "values")
     centre = np.asarray(jax.random.uniform(places, (n_sites, 2)), np.float64)
     rows, columns = (
         (np.arange(side)[None, :] + 0.5) / side - centre[:, axis, None]

@@ -166,15 +166,24 @@ def noise_of_reliability(
 
 
 def _check(kind: str, natural: Rates, ncsnr: np.ndarray, fano: float) -> None:
-    if kind not in KINDS:
-        raise unknown(kind, KINDS, "kind of trial noise")
+    check_kind(kind, fano)
     if not np.all((ncsnr > 0) & np.isfinite(ncsnr)):
         raise InputError(f"ncsnr: expected numbers above 0, found {ncsnr.tolist()}")
+    check_natural(natural)
+
+
+def check_kind(kind: str, fano: float) -> None:
+    """The kind is known, and the Fano factor is one that it can have.
+
+    Raises:
+      InputError: saying what was expected.
+    """
+    if kind not in KINDS:
+        raise unknown(kind, KINDS, "kind of trial noise")
     fits = 1 < fano < np.inf if kind == "overdispersed" else fano == 1
     if not fits:
         wanted = "above 1" if kind == "overdispersed" else "1"
         raise InputError(f"fano: expected {wanted} for {kind} noise, found {fano}")
-    check_natural(natural)
 
 
 def check_natural(natural: Rates) -> None:

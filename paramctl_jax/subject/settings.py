@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,13 @@ from jaxtyping import Array, Key
 
 from paramctl_jax.backbones import check_readout, load_backbone
 from paramctl_jax.subject.neurons import compact_neurons, neuron_subject
-from paramctl_jax.subject.simulated import simulated_subject
+from paramctl_jax.subject.simulated import (
+    check_numbers,
+    reliabilities,
+    simulated_subject,
+)
 from paramctl_jax.subject.subject import Subject
-from paramctl_jax.types import Backbone, ImageSet
+from paramctl_jax.types import Backbone, ImageSet, InputError
 
 NETWORKS = ("backbone", "second")
 
@@ -30,6 +35,30 @@ _NOISE = {
 def subject_call(settings: Mapping[str, Any]) -> Callable[..., Subject]:
     """The call that the settings are for: models of neurons, or a drawn truth."""
     return neuron_subject if "neurons" in settings else simulated_subject
+
+
+def check_subject(settings: Mapping[str, Any]) -> None:
+    """What can be said of the settings before any image is seen.
+
+    Raises:
+      InputError: a number out of range, or settings that have no effect.
+    """
+    if "neurons" in settings:
+        reliabilities(settings["ncsnr"], len(settings.get("sites") or "?"))
+        return
+    for name in ("backbone", "readout"):
+        if not (isinstance(settings[name], str) and settings[name]):
+            raise InputError(
+                f"config.subject.{name}: expected a name, found {settings[name]!r}"
+            )
+    idle = [k for k in ("rho", "second_readout") if k in settings]
+    if idle and not settings.get("second"):
+        raise InputError(
+            f"config.subject.{idle[0]}: expected a second network beside it, found none"
+        )
+    defaults = inspect.signature(simulated_subject).parameters
+    given = {name: settings.get(name, p.default) for name, p in defaults.items()}
+    check_numbers(given)
 
 
 def subject_digests(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -120,17 +149,18 @@ def _truth(settings: Mapping[str, Any], models: Sequence[str]) -> str:
         return "reliable responses that follow from no feature of an image (null)"
     kind = _AXES[settings.get("axes", "components")]
     shape = settings.get("shape", "linear")
-    through = "" if shape == "linear" else f", through a {shape} nonlinearity"
+    through = "" if shape == "linear" else f", with the nonlinearity {shape}"
     readouts, names = _readouts(settings), [settings["backbone"]]
     where = f"{readouts['backbone']} of {names[0]}"
     if settings.get("second"):
         names.append(settings["second"])
-        share = settings.get("rho", 0.5)
-        where += f" (share {share:g}) and {readouts['second']} of {names[1]}"
-    own = not set(names) & set(models)
-    whose = "neither of the models" if own else "one of the models"
-    which = "a network that is" if len(names) == 1 else "networks that are"
-    return f"{kind} of {where}, {which} {whose}{through}"
+        share = f"{settings.get('rho', 0.5) ** 2:.0%}".replace("%", " %")
+        where += f" ({share} of the variance) and {readouts['second']} of {names[1]}"
+    under_test = [name for name in dict.fromkeys(names) if name in models]
+    if under_test:
+        return f"{kind} of {where}; {' and '.join(under_test)} is under test{through}"
+    which = "a network that is" if len(set(names)) == 1 else "networks that are"
+    return f"{kind} of {where}, {which} neither of the models{through}"
 
 
 def _readouts(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from paramctl_jax.subject.axes import random_truth
+from paramctl_jax.subject.axes import AXES, random_truth, site_names
 from paramctl_jax.subject.drift import Drift
-from paramctl_jax.subject.noise import noise_of_reliability
+from paramctl_jax.subject.noise import check_kind, noise_of_reliability
 from paramctl_jax.subject.shapes import SHAPES
-from paramctl_jax.subject.subject import Subject
+from paramctl_jax.subject.subject import Subject, check_shared
 from paramctl_jax.subject.truth import (
     ShapedTruth,
     Truth,
@@ -114,7 +117,8 @@ def simulated_subject(
       second: a further network, for sites between the two: ``rho u_1 +
         sqrt(1 - rho^2) u_2``, again with SD 1.
       second_readout: layer of `second`; that of the first if empty.
-      rho: share of the first network, in [0, 1].
+      rho: weight of the first network, in [0, 1]; its square is its share of the
+        variance where the two are uncorrelated.
       predictable: False for sites whose responses hang on the image's bytes alone, the
         null subject.
       shape: F, one of `SHAPES`.
@@ -140,17 +144,15 @@ def simulated_subject(
     _check(shape, rho)
     draw = {"n_sites": n_sites, "axes": axes, "progress": progress}
     draw |= {"components": components, "channels": channels}
-    truth: Truth = random_truth(backbone, images, readout, key=key, **draw)
+    truth: Truth
     if not predictable:
-        truth = UnpredictableTruth(truth.site_ids, key)
-    elif second is not None:
-        other = random_truth(
-            second,
-            images,
-            second_readout or readout,
-            key=jax.random.fold_in(key, 1),
-            **draw,
-        )
+        truth = UnpredictableTruth(site_names(n_sites), key)
+    else:
+        truth = random_truth(backbone, images, readout, key=key, **draw)
+    if predictable and second is not None:
+        own = jax.random.fold_in(key, 1)
+        layer = second_readout or readout
+        other = random_truth(second, images, layer, key=own, **draw)
         truth = mixed(truth, other, rho, images)
     return noisy_subject(
         _shaped(truth, shape, counts=noise != "gaussian"),
@@ -209,27 +211,49 @@ def _shaped(truth: Truth, shape: str, counts: bool) -> Truth:
     return ShapedTruth(truth, shape, 0.0, 1.0, truth.units, rectified=False)
 
 
-def reliabilities(
-    ncsnr: tuple[float, float], n_sites: int
-) -> Float[np.ndarray, " site"]:
+def reliabilities(ncsnr: Any, n_sites: int) -> Float[np.ndarray, " site"]:
     """The ncsnr of every site, log-uniform from the lowest to the highest.
 
     Raises:
       InputError: not above 0, or in another order.
     """
-    low, high = ncsnr
+    try:
+        low, high = (float(number) for number in ncsnr)
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
     if not 0 < low <= high < np.inf:
         raise InputError(
-            f"ncsnr: expected (lowest, highest) with 0 < lowest <= highest, found "
-            f"{tuple(ncsnr)}"
+            "ncsnr: expected (lowest, highest) with 0 < lowest <= highest, found "
+            f"{ncsnr!r}"
         )
     if n_sites == 1:
         return np.sqrt([low * high])
     return np.geomspace(low, high, max(n_sites, 0))
 
 
+def check_numbers(given: Mapping[str, Any]) -> None:
+    """What of `simulated_subject`'s arguments needs no features to be refused.
+
+    Raises:
+      InputError: a number out of range, or an unknown name.
+    """
+    for name in ("n_sites", "components", "channels"):
+        value = given[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(
+                f"{name}: expected a whole number of at least 1, found {value!r}"
+            )
+    reliabilities(given["ncsnr"], given["n_sites"])
+    if given["axes"] not in AXES:
+        raise unknown(given["axes"], AXES, "kind of a subject's axes")
+    _check(given["shape"], given["rho"])
+    check_kind(given["noise"], given["fano"])
+    Drift(given["gain_drift"], given["offset_drift"], given["loss"])
+    check_shared(given["shared"])
+
+
 def _check(shape: str, rho: float) -> None:
     if shape not in SHAPES:
         raise unknown(shape, SHAPES, "shape of a subject's response")
     if not 0 <= rho <= 1:
-        raise InputError(f"rho: expected a share in [0, 1], found {rho}")
+        raise InputError(f"rho: expected a weight in [0, 1], found {rho}")

@@ -36,8 +36,7 @@ class Subject:
     natural_sd: Float[np.ndarray, " site"] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shared < 1:
-            raise InputError(f"shared: expected 0 <= shared < 1, found {self.shared}")
+        check_shared(self.shared)
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -124,6 +123,12 @@ class Subject:
         drifted = np.where(present, gain, 1.0) * truth + offset
         trials = self.noise.trials(drifted, normal)
         return np.where(present[None, :, None], trials, np.nan)
+
+
+def check_shared(shared: float) -> None:
+    """Refuses what is no correlation that all sites can have with each other."""
+    if not 0 <= shared < 1:
+        raise InputError(f"shared: expected 0 <= shared < 1, found {shared}")
 
 
 def subject_of_model(model: EncodingModel, sigma: float = 0.0) -> Subject:

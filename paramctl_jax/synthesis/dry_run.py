@@ -120,7 +120,7 @@ def estimate(plan: Plan) -> Estimate:
         total_slots=plan.total_slots,
         memory=memory,
         disk=_disk(plan, sites * seeds * (levels + 1)),
-        compile_seconds=first - warm,
+        compile_seconds=max(first - warm, 0.0),
     )
 
 

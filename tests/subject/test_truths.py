@@ -200,7 +200,7 @@ def test_trials_of_fewer_repeats_are_the_first_of_more(images, key):
         ({"axes": "component"}, "did you mean 'components'"),
         ({"axes": "channels", "channels": 0}, "channels: expected 1 to"),
         ({"axes": "channels", "channels": 999}, "those of layer2.0, found 999"),
-        ({"rho": 1.5}, r"rho: expected a share in \[0, 1\], found 1.5"),
+        ({"rho": 1.5}, r"rho: expected a weight in \[0, 1\], found 1.5"),
         ({"shape": "relux"}, "did you mean 'relu'"),
         ({"noise": "poison"}, "did you mean 'poisson'"),
         ({"noise": "overdispersed"}, "fano: expected above 1 for overdispersed"),
@@ -238,6 +238,19 @@ def test_the_truth_in_words():
     settings = {"backbone": "n", "readout": "layer3.0", "second": "m", "rho": 0.5}
     said = subject_in_words({**settings, "noise": "poisson"}, ["a", "m"])
     assert said == (
-        "In-silico subject: random linear read-outs of layer3.0 of n (share 0.5) and "
-        "layer3.0 of m, networks that are one of the models, with Poisson spike counts."
+        "In-silico subject: random linear read-outs of layer3.0 of n (25 % of the "
+        "variance) and layer3.0 of m; m is under test, with Poisson spike counts."
     )
+    assert "a network that is neither of the models" in subject_in_words(
+        {"backbone": "n", "readout": "layer3.0"}, ["a", "m"]
+    )
+
+
+def test_one_place_is_no_receptive_field(tiny_backbone, photographs, key):
+    channels = tiny_backbone.readouts["layer2.0"][2]
+    pooled = dataclasses.replace(tiny_backbone, readouts={"layer2.0": (1, 1, channels)})
+    few = photographs.select(photographs.stimulus_ids[:4])
+    with pytest.raises(InputError, match=r"a readout with places, found layer2\.0"):
+        random_truth(
+            pooled, few, "layer2.0", n_sites=1, axes="spatial", key=key, progress=False
+        )
