@@ -76,15 +76,26 @@ def test_a_dry_run_prints_the_cost_and_touches_nothing(tmp_path):
 @pytest.mark.slow
 def test_the_quickstart_ends_in_a_table_and_a_report(tmp_path):
     workdir = tmp_path / "quickstart"
-    done = launch("pipeline", QUICKSTART, f"--workdir={workdir}")
+    smaller = ("--config.sites.count=1", "--config.levels.count=3")
+    given = (QUICKSTART, f"--workdir={workdir}", *smaller)
+    done = launch("pipeline", *given, "--config.seeds=('lotus_0005','rooster_0003')")
     assert done.returncode == 0, done.stderr[-2000:]
     *table, path = done.stdout.strip().splitlines()
     assert path == str(workdir / "report.html")
-    assert any(line.startswith("small_robust") for line in table)
-    assert (workdir / "report.html").stat().st_size > 1_000_000
-    again = launch("pipeline", QUICKSTART, f"--workdir={workdir}", "--config.seed=1")
+    for truth in ("mixed", "null", "robust_like", "standard_like"):
+        assert any(line.startswith(f"{truth}: ") for line in table)
+        assert (workdir / "variants" / truth / "report.html").exists()
+    assert sum(line.startswith("small_robust ") for line in table) == 4
+    assert (workdir / "report.html").stat().st_size > 300_000
+    again = launch("pipeline", *given, "--config.seed=1")
     assert again.returncode == 1
     assert "holds another run" in again.stderr
+    stage = launch("report", f"--workdir={workdir}")
+    assert stage.returncode == 1
+    assert "give --workdir=" in stage.stderr
+    status = launch("status", f"--workdir={workdir}")
+    assert "null:" in status.stdout
+    assert launch("verify", f"--workdir={workdir}").returncode == 0
 
 
 WEIGHTS = ROOT / "weights" / "small_standard.safetensors"

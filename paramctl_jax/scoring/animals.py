@@ -82,7 +82,9 @@ def paired_differences(
     for model, one in enumerate(scores):
         for name, site in one.sites.items():
             columns = [seeds.index(seed) for seed in site.seeds]
-            values[model, sites.index(name), columns] = getattr(site, of)
+            given = getattr(site, of)
+            if len(given):
+                values[model, sites.index(name), columns] = given
     return values[0] - values[1]
 
 

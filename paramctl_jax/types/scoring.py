@@ -40,7 +40,8 @@ class SiteScore:
       slope: mean over seeds of the OLS slope of recorded on predicted.
       pooled_r: Pearson r over all levels of all seeds at once.
       n_seeds_used: number of defined `r`.
-      slopes: OLS slope of recorded on predicted over the levels of each seed.
+      slopes: OLS slope of recorded on predicted over the levels of each seed; empty
+        where only `slope` is known.
       within_slope: slope within seeds, all seeds pooled.
       intercept: recorded at a prediction of 0, by the line through all points.
       r2_identity: ``1 - SSE / SST`` of the predictions as they are, all points.
@@ -60,7 +61,7 @@ class SiteScore:
     slope: float
     pooled_r: float
     n_seeds_used: int
-    slopes: Float[np.ndarray, " seed"] = dataclasses.field(
+    slopes: Float[np.ndarray, " known"] = dataclasses.field(
         default_factory=lambda: np.empty(0)
     )
     within_slope: float = math.nan

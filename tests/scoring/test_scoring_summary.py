@@ -35,6 +35,7 @@ MODEL_KEYS = {
     "pooled",
     "sites",
     "slope",
+    "slope_ci",
     "pooled_r",
     *FURTHER,
 }
@@ -43,6 +44,7 @@ PAIR_KEYS = {
     *("subject", "a", "b", "difference", "ci"),
     *("p_seeds", "p_sites", "p_min_seeds", "p_min_sites"),
     *("p_seeds_holm", "p_sites_holm"),
+    *("slope_difference", "slope_ci"),
 }
 
 
