@@ -45,7 +45,7 @@ def variants(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         where = f"config.{VARIANTS}.{name}"
         if not isinstance(changes, Mapping):
             raise InputError(f"{where}: expected settings, found {changes!r}")
-        if not re.fullmatch(NAME, str(name)):
+        if not (isinstance(name, str) and re.fullmatch(NAME, name)):
             raise InputError(
                 f"{where}: expected a name of letters, digits, _, + and -, 100 at most"
             )

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from paramctl_jax.artifacts import atomic_write
-from paramctl_jax.encoding.resampling import encoding_interval
 from paramctl_jax.report.inputs import ReportInputs
 from paramctl_jax.report.markup import escaped, paragraph, section
 from paramctl_jax.report.page import document, pictured
 from paramctl_jax.report.study_figure import TRUTH, study_figure
+from paramctl_jax.report.study_numbers import (
+    UNKNOWN,
+    Interval,
+    ModelNumbers,
+    model_numbers,
+)
 from paramctl_jax.report.style import plain
-from paramctl_jax.report.summary import model_rows, nanmean, shown_comparisons
+from paramctl_jax.report.summary import shown_comparisons
 from paramctl_jax.report.tables import table
 from paramctl_jax.report.write import picture
 
 Runs = Mapping[str, ReportInputs]
-Interval = tuple[float, float]
 
 HEADS = (
     "model",
@@ -34,28 +38,6 @@ HEADS = (
     "95 % CI",
     "hits",
 )
-UNKNOWN: Interval = (math.nan, math.nan)
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelNumbers:
-    """One model in one run; means over the scored sites, 95 % intervals.
-
-    Attributes:
-      encoding_r, encoding_r2: held out; with the interval of r.
-      control, slope: r and gain of predicted and recorded responses.
-      hits: stimuli on target, of those made.
-    """
-
-    model: str
-    encoding_r: float
-    encoding_ci: Interval
-    encoding_r2: float
-    control: float
-    control_ci: Interval
-    slope: float
-    slope_ci: Interval
-    hits: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,30 +60,6 @@ class PairNumbers:
     control_ci: Interval
     slope: float
     slope_ci: Interval
-
-
-def model_numbers(inputs: ReportInputs) -> list[ModelNumbers]:
-    """The numbers of every model of a run, in the run's order."""
-    return [
-        _model(inputs, row.name, row.cells["hits"].text) for row in model_rows(inputs)
-    ]
-
-
-def _model(inputs: ReportInputs, name: str, hits: str) -> ModelNumbers:
-    evaluation, score = inputs.evaluations[name], inputs.model_scores.get(name)
-    own = set(inputs.sites_of(name))
-    sites = [i for i, site in enumerate(evaluation.site_ids) if site in own]
-    return ModelNumbers(
-        model=name,
-        encoding_r=nanmean(evaluation.r[sites]),
-        encoding_ci=encoding_interval(evaluation, sites),
-        encoding_r2=nanmean(evaluation.r2[sites]),
-        control=score.control_mean if score else math.nan,
-        control_ci=score.control_ci if score else UNKNOWN,
-        slope=score.overall("slope") if score else math.nan,
-        slope_ci=score.slope_ci if score else UNKNOWN,
-        hits=hits,
-    )
 
 
 def pair_numbers(inputs: ReportInputs) -> list[PairNumbers]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from paramctl_jax.encoding.resampling import encoding_interval
 from paramctl_jax.report.inputs import ReportInputs
 from paramctl_jax.report.overview import draw_images, images_height
+from paramctl_jax.report.study_numbers import ModelNumbers, model_numbers
 from paramctl_jax.report.style import (
     LIGHT,
     Theme,
@@ -23,11 +23,9 @@ from paramctl_jax.report.style import (
     short,
     style,
 )
-from paramctl_jax.report.summary import nanmean
 from paramctl_jax.report.typical import shown_models, typical
 
 Runs = Mapping[str, ReportInputs]
-Measure = tuple[float, tuple[float, float]]
 
 _WIDTH = 10.6  # inches
 _ROW = 0.27  # inches for a model
@@ -35,7 +33,6 @@ _LINE = 0.125  # inches for a line of the truth
 _GAP = 0.3  # inches between runs
 _CHARACTERS = 38  # of a line of the truth
 TRUTH = "In-silico subject: "  # how what is known of a subject begins
-_UNKNOWN = (np.nan, np.nan)
 
 
 def study_figure(runs: Runs, theme: Theme = LIGHT) -> Figure:
@@ -96,37 +93,30 @@ def _forest_height(runs: Runs) -> float:
     return _rows(runs)[-1][1] + _ROW + 1.3
 
 
-def _encoding(inputs: ReportInputs, model: str) -> Measure:
-    evaluation, own = inputs.evaluations[model], set(inputs.sites_of(model))
-    sites = [i for i, site in enumerate(evaluation.site_ids) if site in own]
-    return nanmean(evaluation.r[sites]), encoding_interval(evaluation, sites)
-
-
-def _control(inputs: ReportInputs, model: str) -> Measure:
-    score = inputs.model_scores.get(model)
-    return (score.control_mean, score.control_ci) if score else (np.nan, _UNKNOWN)
-
-
-def _slope(inputs: ReportInputs, model: str) -> Measure:
-    score = inputs.model_scores.get(model)
-    return (score.overall("slope"), score.slope_ci) if score else (np.nan, _UNKNOWN)
-
-
 @dataclasses.dataclass(frozen=True)
 class Panel:
     """What a panel shows of a model, its axis and its ends, where as predicted lies."""
 
-    measure: Callable[[ReportInputs, str], Measure]
+    value: str  # attributes of `ModelNumbers`
+    limits: str
     label: str
     ends: tuple[float, float]
     ideal: float | None = None
 
 
 PANELS = {
-    "Encoding": Panel(_encoding, "r over held-out natural images", (-0.25, 1.0)),
-    "Control": Panel(_control, "r over target levels, blind to gain", (-0.7, 1.03)),
+    "Encoding": Panel(
+        "encoding_r", "encoding_ci", "r over held-out natural images", (-0.25, 1.0)
+    ),
+    "Control": Panel(
+        "control", "control_ci", "r over target levels, blind to gain", (-0.7, 1.03)
+    ),
     "Slope": Panel(
-        _slope, "recorded on predicted; 1: as predicted", (-0.3, 1.3), ideal=1.0
+        "slope",
+        "slope_ci",
+        "recorded on predicted; 1: as predicted",
+        (-0.3, 1.3),
+        ideal=1.0,
     ),
 }
 
@@ -134,13 +124,14 @@ PANELS = {
 def _draw_forest(part: Figure | SubFigure, runs: Runs, theme: Theme) -> None:
     panels = part.subplots(1, len(PANELS) + 1, sharey=True, width_ratios=(1.3, 1, 1, 1))
     _draw_names(panels[0], runs, theme)
+    numbers = {name: model_numbers(inputs) for name, inputs in runs.items()}
     for axes, (title, panel) in zip(panels[1:], PANELS.items(), strict=True):
         axes.axvline(0, color=theme.rule, lw=0.7, zorder=0)
         if panel.ideal is not None:
             dashed = {"color": theme.rule, "lw": 0.9, "ls": (0, (4, 3))}
             axes.axvline(panel.ideal, zorder=0, **dashed)
-        for name, height, index, model in _rows(runs):
-            _draw_dot(axes, height, index, panel, *panel.measure(runs[name], model))
+        for name, height, index, _ in _rows(runs):
+            _draw_dot(axes, height, index, panel, numbers[name][index])
         axes.set(title=title, xlabel=panel.label, xlim=panel.ends)
         axes.tick_params(axis="y", length=0, labelleft=False)
         axes.spines["left"].set_visible(False)
@@ -171,10 +162,10 @@ def _draw_dot(
     height: float,
     index: int,
     panel: Panel,
-    value: float,
-    limits: tuple[float, float],
+    numbers: ModelNumbers,
 ) -> None:
     """A dot and its interval; beyond the ends of the axis an arrow, and its number."""
+    value, limits = getattr(numbers, panel.value), getattr(numbers, panel.limits)
     if not np.isfinite(value):
         return
     colour, (low, high) = model_colour(index), panel.ends
