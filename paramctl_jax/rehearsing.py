@@ -26,7 +26,9 @@ from paramctl_jax.experiment import (
     simulated,
     z_scored,
 )
+from paramctl_jax.presenting import as_trials
 from paramctl_jax.progress import bar
+from paramctl_jax.recordings.sessions import session_scale
 from paramctl_jax.report.rehearsal import rehearsal_figure
 from paramctl_jax.scoring.correlation import mean_defined
 from paramctl_jax.scoring.rehearsal import score_rehearsal
@@ -34,7 +36,7 @@ from paramctl_jax.scoring.rehearsal_design import Values, design_of
 from paramctl_jax.scoring.rehearsal_records import Rehearsal
 from paramctl_jax.scoring.rehearsal_summary import notes
 from paramctl_jax.stimuli import stimulus_images
-from paramctl_jax.types import InputError, indices_of, unknown
+from paramctl_jax.types import InputError, Recordings, indices_of, unknown
 
 RESULT, FIGURE = "rehearsal.json", "figures/rehearsal.png"
 ANIMALS = "animals"  # folder of their runs, where each has its own
@@ -254,8 +256,12 @@ class _Anchors:
         trials = run.subject.trials(
             self.truth, self.stimulus_ids, max(repeats), key, session
         )
-        shown = (trials[:, :, :n] for n in repeats)
-        return [_Scale(x.mean(axis=(0, 2)), x.std(axis=(0, 2))) for x in shown]
+        sites = run.subject.site_ids
+        shown = (
+            Recordings(trials[:, :, :n], self.stimulus_ids, sites) for n in repeats
+        )
+        found = (session_scale(as_trials(one, session)) for one in shown)
+        return [_Scale(one.mean[0], one.sd[0]) for one in found]
 
     def first(self, run: Run) -> _Scale:
         """That of day 1, on which the models were fitted."""
