@@ -31,7 +31,7 @@ MODELS = (
 
 def get_config() -> ml_collections.ConfigDict:
     """Ten models x 4 sites x 4 seed images x 7 target levels."""
-    config = quickstart.get_config()
+    config = quickstart.one_subject()
     config.title = "Ten backbones"
     config.models = MODELS
     config.update({"encoding": {"readout": ""}})  # each backbone's own

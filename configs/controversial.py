@@ -15,9 +15,8 @@ from configs import quickstart
 
 def get_config() -> ml_collections.ConfigDict:
     """As configs/quickstart.py, with a contest at the same sites and seed images."""
-    config = quickstart.get_config()
+    config = quickstart.one_subject()
     config.title = "Two networks driven apart"
-    config.variants = {}
     # Of the models, the two to be driven apart.
     config.rivals = ("small_robust", "small_standard")
 

@@ -14,7 +14,7 @@ from configs import paper, quickstart
 
 def get_config() -> ml_collections.ConfigDict:
     """The quickstart's networks and subject on the paper's grid."""
-    config = quickstart.get_config()
+    config = quickstart.one_subject()
     config.title = "The bundled pair on the paper's grid"
     config.seeds = paper.get_config().seeds
     config.update(

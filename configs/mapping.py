@@ -30,7 +30,7 @@ MAPPINGS = {
 
 def get_config() -> ml_collections.ConfigDict:
     """As configs/quickstart.py with its robust-like subject, once per mapping."""
-    config = quickstart.get_config()
+    config = quickstart.one_subject()
     config.title = "Basis and read-out against control"
     config.variants = {name: {"encoding": given} for name, given in MAPPINGS.items()}
     return config

@@ -17,7 +17,7 @@ from configs import quickstart
 
 def get_config() -> ml_collections.ConfigDict:
     """ResNet-50 and MadryLab's robust ResNet-50 (Linf, 8/255), both at ``layer4.1``."""
-    config = quickstart.get_config()
+    config = quickstart.one_subject()
     config.title = "Parametric control by a standard and a robust ResNet-50"
     config.models = ("resnet50", "resnet50_robust")
     config.images = {"source": "bundled", "size": 224}

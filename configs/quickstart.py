@@ -101,3 +101,10 @@ def get_config(draws: str = "1") -> ml_collections.ConfigDict:
         for number, (name, truth) in enumerate(TRUTHS.items())
     }
     return config
+
+
+def one_subject() -> ml_collections.ConfigDict:
+    """The same networks with the robust-like subject alone: one run, no variants."""
+    config = get_config()
+    config.variants = {}
+    return config

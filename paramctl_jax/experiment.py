@@ -16,15 +16,10 @@ from paramctl_jax import artifacts, history
 from paramctl_jax.backbones import check_readout
 from paramctl_jax.backbones.entries import ModelEntry, model_entry
 from paramctl_jax.configuration import check_settings
-from paramctl_jax.data import photographs_path
-from paramctl_jax.encoding import (
-    load_encoding,
-)
-from paramctl_jax.images import load_images
+from paramctl_jax.encoding import load_encoding
 from paramctl_jax.lanes import named_key
-from paramctl_jax.recordings import (
-    load_recordings,
-)
+from paramctl_jax.loaded import Loaded
+from paramctl_jax.recordings import load_recordings
 from paramctl_jax.stimuli import load_stimuli
 from paramctl_jax.subject import (
     Subject,
@@ -42,8 +37,6 @@ from paramctl_jax.types import (
     StimulusSet,
     unknown,
 )
-
-BUNDLED = "bundled"
 
 CONTROVERSIAL = "controversial"  # stage, folder, and day of the recordings
 
@@ -83,12 +76,14 @@ class Run:
       workdir: the run directory.
       progress: show progress bars.
       working: this process's part in the accentuation.
+      loaded: images and networks, which other runs may share.
     """
 
     config: Mapping[str, Any]
     workdir: Path
     progress: bool = True
     working: Working = Working()
+    loaded: Loaded = dataclasses.field(default_factory=Loaded, repr=False)
 
     @cached_property
     def claims(self) -> Claims:
@@ -102,11 +97,7 @@ class Run:
     @cached_property
     def images(self) -> ImageSet:
         """All natural images at canvas size, those of the seeds included."""
-        settings = dict(self.config["images"])
-        source = settings.pop("source")
-        return load_images(
-            photographs_path() if source == BUNDLED else source, **settings
-        )
+        return self.loaded.images(self.config["images"])
 
     @cached_property
     def seeds(self) -> ImageSet:
@@ -121,12 +112,10 @@ class Run:
     @cached_property
     def backbones(self) -> dict[str, Backbone]:
         """The models' networks by name, in the order of the settings."""
-        loaded: dict[tuple[str, str, int], Backbone] = {}  # one network, one copy
-        for entry in self.entries:
-            if entry.source not in loaded:
-                loaded[entry.source] = entry.load()
         return {
-            entry.name: dataclasses.replace(loaded[entry.source], name=entry.name)
+            entry.name: dataclasses.replace(
+                self.loaded.backbone(entry), name=entry.name
+            )
             for entry in self.entries
         }
 
@@ -188,6 +177,7 @@ def open_run(
     claim: bool = True,
     working: Working | None = None,
     overrides: Sequence[str] = (),
+    loaded: Loaded | None = None,
 ) -> Run:
     """Checks the settings against images, networks and files; claims the directory.
 
@@ -198,12 +188,13 @@ def open_run(
       claim: False writes nothing, for a dry run.
       working: this process's part in the accentuation.
       overrides: of the settings, as given on the command line, for ``history/``.
+      loaded: images and networks of other runs in this process.
 
     Raises:
       InputError: before anything is written: unreadable images or recordings, unknown
         settings, backbone, readout or seed image, a directory that holds another run.
     """
-    run = Run(config, Path(workdir), progress, working or Working())
+    run = Run(config, Path(workdir), progress, working or Working(), loaded or Loaded())
     if claim:
         artifacts.check_directory(run.workdir)
     check_settings(config)

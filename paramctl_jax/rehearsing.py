@@ -167,7 +167,8 @@ def full_animals(run: Run, count: int, repeats: Sequence[int]) -> list[Animal]:
 def _full_animal(run: Run, animal: int, repeats: Sequence[int]) -> Animal:
     seed = run.config["seed"] + 1 + animal
     folder = run.workdir / ANIMALS / f"{animal:03d}"
-    own = open_run({**run.config, "seed": seed}, folder, progress=False)
+    config = {**run.config, "seed": seed}
+    own = open_run(config, folder, progress=False, loaded=run.loaded)
     pipeline.fit(own)
     sweeping.accentuate(own)
     return draw_animals(own, [own.key("rehearsal")], repeats)[0]

@@ -18,6 +18,7 @@ from typing import Any
 from paramctl_jax import artifacts, pipeline, report, sums
 from paramctl_jax.configuration import VARIANTS
 from paramctl_jax.experiment import Run, Working, open_run
+from paramctl_jax.loaded import Loaded
 from paramctl_jax.types import InputError, unknown
 
 STUDY = "study.json"
@@ -78,12 +79,13 @@ def open_variants(
 ) -> dict[str, Run]:
     """Opens the run of every variant; see `open_run`.
 
-    All settings are checked before the first directory is claimed.
+    All settings are checked before the first directory is claimed. Images and networks
+    that runs have in common are in memory once.
 
     Raises:
       InputError: as `open_run`, naming the variant.
     """
-    workdir, settings = Path(workdir), variants(config)
+    workdir, settings, loaded = Path(workdir), variants(config), Loaded()
     if claim:
         artifacts.check_directory(workdir)
 
@@ -92,7 +94,9 @@ def open_variants(
         for name, one in settings.items():
             folder = workdir / VARIANTS / name
             with _named(name):
-                runs[name] = open_run(one, folder, progress, really, working, overrides)
+                runs[name] = open_run(
+                    one, folder, progress, really, working, overrides, loaded
+                )
         return runs
 
     checked = opened(False)

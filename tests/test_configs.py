@@ -19,6 +19,7 @@ EXPERIMENTS = [
     ("grid", ()),
     ("mapping", ()),
     ("quickstart", ("3",)),
+    ("robustness", ("small",)),
     ("robustness", ("l2",)),
     ("robustness", ("linf",)),
 ]
@@ -65,6 +66,11 @@ def test_the_quickstart_has_every_truth_and_draws_them_anew():
     assert len({settings["seed"] for settings in many.values()}) == 12
     own = {settings["subject"].get("backbone", "") for settings in many.values()}
     assert not own & set(config_of("quickstart")["models"])
+
+
+@pytest.mark.parametrize("name", ["backbones", "controversial", "grid", "paper"])
+def test_what_is_one_experiment_has_one_subject(name):
+    assert not config_of(name)["variants"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("smoke",)])

@@ -38,6 +38,7 @@ ROOMS = (
     "analysis",
     "report",
     "configuration",
+    "loaded",
     "experiment",
     "calibration",
     "dry_run",

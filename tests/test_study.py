@@ -199,6 +199,15 @@ def test_the_null_subject_is_reliable_but_not_predictable(studied):
 
 
 @pytest.mark.slow
+def test_runs_share_images_and_networks(studied):
+    _, runs, *_ = studied
+    linear, null = runs.values()
+    assert linear.images is null.images
+    for name in linear.backbones:
+        assert linear.backbones[name].variables is null.backbones[name].variables
+
+
+@pytest.mark.slow
 def test_the_same_study_again_changes_nothing(studied):
     workdir, _, table, page = studied
     before = page.read_bytes()

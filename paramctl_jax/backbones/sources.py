@@ -109,9 +109,9 @@ _SERIES = {
 
 _BUNDLED = {
     "small_standard": (
-        "7502a2ba9a2f6285ae47a728fc47072e65de42bb54f2b6418c14a0896abdd8ce"
+        "d937059586a725d617c4653b3b2282ddc98fce064657d5918298265f3f046f0a"
     ),
-    "small_robust": "5d706c12f60653333cd6f59194d38e4a4b527329bd87105caaa3aebe917a7afe",
+    "small_robust": "2d99522573763de3a1c334d3e48fe7fad2fad045c444fbff02146069d66857d3",
     "small_subject_standard": (
         "00825b991ac3c0c413eb64f29aa34ba74e5f8332adcd8aa7d6bccca974143d6e"
     ),

@@ -19,6 +19,7 @@ from paramctl_jax.report.study_numbers import (
     Interval,
     ModelNumbers,
     model_numbers,
+    slope_shown,
 )
 from paramctl_jax.report.style import plain
 from paramctl_jax.report.summary import shown_comparisons
@@ -67,6 +68,7 @@ def pair_numbers(inputs: ReportInputs) -> list[PairNumbers]:
     found = []
     for pair in shown_comparisons(inputs):
         encoded, ci90, equivalent = _encoding(inputs, pair.a, pair.b)
+        slope, slope_ci = slope_shown(pair.slope_difference, pair.slope_ci)
         found.append(
             PairNumbers(
                 a=pair.a,
@@ -76,8 +78,8 @@ def pair_numbers(inputs: ReportInputs) -> list[PairNumbers]:
                 equivalent=equivalent,
                 control=pair.difference,
                 control_ci=pair.ci,
-                slope=pair.slope_difference,
-                slope_ci=pair.slope_ci,
+                slope=slope,
+                slope_ci=slope_ci,
             )
         )
     return found
@@ -164,12 +166,12 @@ def interval(limits: Interval, signed: bool = False) -> str:
 def pair_sentence(pair: PairNumbers) -> str:
     """What differs between two models, in a line."""
     verdict = {True: ", equivalent", False: ", not shown to be equivalent", None: ""}
+    slope = f"{plain(pair.slope, True)} {interval(pair.slope_ci, True)}"
     return (
         f"{pair.a} − {pair.b}: encoding r {plain(pair.encoding, True)} "
         f"(90 % {interval(pair.encoding_ci90, True)}{verdict[pair.equivalent]}), "
-        f"control {plain(pair.control, True)} "
-        f"{interval(pair.control_ci, True)}, slope {plain(pair.slope, True)} "
-        f"{interval(pair.slope_ci, True)}"
+        f"control {plain(pair.control, True)} {interval(pair.control_ci, True)}, "
+        f"slope {slope if math.isfinite(pair.slope) else 'not determined'}"
     )
 
 
@@ -208,10 +210,11 @@ READING = (
     "r and R²: held-out natural images, mean over the scored sites. Control: mean over "
     "sites of the mean over seed images of r(predicted, recorded) over the target "
     "levels; it is blind to gain. Slope: recorded on predicted, 1 where the subject "
-    "does what the model says. Intervals of control and slope resample sites and seed "
-    "images, those of r sites and held-out images. Two models are equivalent encoders "
-    "where the 90 % interval of their difference in r lies within .05 (two one-sided "
-    "tests)."
+    "does what the model says, – where the model predicts too little change to divide "
+    "by (an interval wider than 10). Intervals of control and slope resample sites and "
+    "seed images, those of r sites and held-out images. Two models are equivalent "
+    "encoders where the 90 % interval of their difference in r lies within .05 (two "
+    "one-sided tests)."
 )
 
 

@@ -164,11 +164,16 @@ def _draw_dot(
     panel: Panel,
     numbers: ModelNumbers,
 ) -> None:
-    """A dot and its interval; beyond the ends of the axis an arrow, and its number."""
+    """A dot, its interval and number; beyond the ends of the axis an arrow."""
     value, limits = getattr(numbers, panel.value), getattr(numbers, panel.limits)
+    colour, (low, high) = model_colour(index), panel.ends
+    axes.annotate(
+        plain(value), (1.03, height),
+        xycoords=axes.get_yaxis_transform(), va="center", fontsize=8, color=colour,
+        fontweight="bold",
+    )  # fmt: skip
     if not np.isfinite(value):
         return
-    colour, (low, high) = model_colour(index), panel.ends
     if np.all(np.isfinite(limits)):
         shown = np.clip(limits, low, high)
         axes.hlines(height, *shown, color=colour, lw=2.2, alpha=0.45, zorder=1)
@@ -177,9 +182,4 @@ def _draw_dot(
     axes.scatter(
         np.clip(value, low, high), height, s=30, color=colour, linewidths=0, zorder=2,
         marker=model_marker(index) if within else outside, clip_on=False,
-    )  # fmt: skip
-    axes.annotate(
-        plain(value), (1.03, height),
-        xycoords=axes.get_yaxis_transform(), va="center", fontsize=8, color=colour,
-        fontweight="bold",
     )  # fmt: skip
