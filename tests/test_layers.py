@@ -49,6 +49,7 @@ ROOMS = (
     "verification",
     "pipeline",
     "study",
+    "animals",
     "rehearsing",
 )
 NEVER = {"absl", "ml_collections", "tensorflow", "torch", "torchvision"}

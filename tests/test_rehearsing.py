@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from paramctl_jax import pipeline, rehearsing, sweeping
+from paramctl_jax.animals import Animal, draw_animals
 from paramctl_jax.artifacts import sha256_file
 from paramctl_jax.experiment import Run, open_run
 from paramctl_jax.report.rehearsal import rehearsal_figure, wilson
@@ -178,14 +179,14 @@ def test_animals_with_their_own_stimuli_are_scored_together(run_of):
     run = run_of()
     animals = []
     for number in range(3):
-        (animal,) = rehearsing.draw_animals(run, [run.key(str(number))], (3,))
+        (animal,) = draw_animals(run, [run.key(str(number))], (3,))
         moved = (animal.predicted + number, animal.recorded, animal.noise_free)
-        animals.append(rehearsing.Animal(*moved))
+        animals.append(Animal(*moved))
     found = rehearsing.finish(run, animals, (3,), mode="full")
     assert found.n_animals == 3
     stored = json.loads((run.workdir / rehearsing.RESULT).read_text())
     assert any("of its own" in note for note in stored["notes"])
-    small = rehearsing.Animal(
+    small = Animal(
         animals[0].predicted[:, :1], animals[0].recorded[:, :, :1],
         animals[0].noise_free[:, :1],
     )  # fmt: skip
@@ -297,7 +298,7 @@ def test_the_launcher_rehearses_a_run_and_again_from_its_results(launcher, tmp_p
 def test_in_full_every_animal_is_a_run_of_its_own(run_of, monkeypatch):
     opened = []
 
-    def open_run(config, folder, progress):
+    def open_run(config, folder, progress, loaded):
         opened.append((config["seed"], folder.name))
         return run_of(**config)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from paramctl_jax import presenting, rehearsing
+from paramctl_jax import animals, presenting
 from paramctl_jax.calibration import anchor_ids, responses_of
 from paramctl_jax.configuration import check_settings
 from paramctl_jax.experiment import open_run
@@ -85,7 +85,7 @@ def test_a_rehearsal_is_on_the_scale_of_the_first_day(tmp_path):
         config = drifting(trials={"outlier": None})
         run = open_run(config, tmp_path / "run", False)
         record_day1(run)
-        scale = rehearsing._Anchors.of(run)
+        scale = animals.Anchors.of(run)
         names = run.images.drop(run.seeds).stimulus_ids[-30:]
         truth = run.subject.truth(run.images.select(names))
         first = responses_of(run, "day1", anchors=()).select_stimuli(names).mean()

@@ -108,7 +108,13 @@ def test_lattice_ratio_of_a_known_gradient(monkeypatch):
 
 
 @pytest.mark.skipif(not BUNDLED, reason="no small_*.safetensors in weights/ yet")
-@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number else [])
+        for number, path in enumerate(BUNDLED)
+    ],
+)
 def test_bundled_nets_have_no_lattice(path):
     # at the photographs' size: a border of 16 of 64 pixels would leave too few
     backbone = load_backbone(path.stem, path, input_size=112, through="layer4")

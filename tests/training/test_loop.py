@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from paramctl_jax.backbones import REGISTRY, load_backbone, registry
 from paramctl_jax.backbones.families import resnet
-from paramctl_jax.training import Attack, Recipe, accuracy, export, loop, train
+from paramctl_jax.training import Attack, Recipe, accuracy, export, loop, steps, train
 from paramctl_jax.types import InputError, Network
 
 SIDE = 16
@@ -74,8 +74,8 @@ def test_first_part_sees_small_crops(trained, stripes, tmp_path, monkeypatch):
         seen.append((crop, total))
         return state, np.zeros(2)
 
-    monkeypatch.setattr(loop, "_step", step)
-    monkeypatch.setattr(loop, "_initial", lambda *_: trained[0])
+    monkeypatch.setattr(loop, "train_step", step)
+    monkeypatch.setattr(loop, "initial_state", lambda *_: trained[0])
     monkeypatch.setattr(loop, "accuracy", lambda *_: 0.5)
     run(stripes, tmp_path, dataclasses.replace(RECIPE, epochs=5, small_fraction=0.4))
     assert seen == [(12, 30)] * 12 + [(16, 30)] * 18
@@ -141,7 +141,7 @@ def test_export_loads_and_predicts_the_same(trained, stripes, tmp_path, monkeypa
 
 
 def test_weight_decay_spares_biases_and_norms(trained):
-    decayed = loop._kernels(trained[0].params)
+    decayed = steps.kernels(trained[0].params)
     kinds = jax.tree_util.tree_flatten_with_path(decayed)[0]
     assert {str(path[-1].key): flag for path, flag in kinds} == {
         "kernel": True,
@@ -153,7 +153,7 @@ def test_weight_decay_spares_biases_and_norms(trained):
 def test_augmentation_without_room_flips_only(key):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
-    found = np.asarray(loop._augment(jnp.asarray(pixels), 8, 0, key))
+    found = np.asarray(steps.augment(jnp.asarray(pixels), 8, 0, key))
     plain = pixels.astype(np.float32) / 255
     flipped = plain[:, :, ::-1]
     same = [bool(np.allclose(f, p)) for f, p in zip(found, plain, strict=True)]
@@ -167,7 +167,7 @@ def test_small_crops_are_windows_of_the_image(key):
     pixels = np.arange(10 * 10, dtype=np.uint8).reshape(1, 10, 10, 1)
     pixels = np.broadcast_to(pixels, (16, 10, 10, 3))
     found = np.round(
-        np.asarray(loop._augment(jnp.asarray(pixels), 4, 3, key)) * 255
+        np.asarray(steps.augment(jnp.asarray(pixels), 4, 3, key)) * 255
     ).astype(int)
     corners = set()
     for image in found[..., 0]:
