@@ -9,7 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from paramctl_jax.report.inputs import ReportInputs
-from paramctl_jax.report.style import LIGHT, Theme, finished, number, short, style
+from paramctl_jax.report.style import (
+    LIGHT,
+    Theme,
+    finished,
+    number,
+    short,
+    stacked,
+    style,
+)
 from paramctl_jax.report.words import counted
 from paramctl_jax.types import ChoiceScore, ChoiceSite, InputError
 
@@ -108,7 +116,7 @@ def _draw_pairs(
     seeds = site.seed[np.isfinite(site.seed)]
     if seeds.size:
         axes.axhline(seeds.mean(), color=theme.muted, lw=0.9, ls=":", zorder=0)
-    names = [f"up for\n{short(model, 11)}" for model in (choice.a, choice.b)]
+    names = [f"up for\n{stacked(model, 11)}" for model in (choice.a, choice.b)]
     axes.set_xticks([0, 1], names, fontweight="bold", fontsize=7.5)
     axes.set_xlim(-0.25, 1.25)
     axes.tick_params(axis="x", length=0)

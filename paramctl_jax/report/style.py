@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -158,3 +159,17 @@ def short(name: str, length: int = 24) -> str:
         return name
     head = length // 2
     return name[:head] + "…" + name[len(name) - (length - head - 1) :]
+
+
+def stacked(name: str, length: int = 12) -> str:
+    """A name in lines of at most `length` characters, broken after ``_``, ``-``, ``.``.
+
+    >>> stacked("small_robust", 10).splitlines(), stacked("resnet50")
+    (['small_', 'robust'], 'resnet50')
+    """
+    lines = [""]
+    for part in re.split(r"(?<=[_.-])", " ".join(name.split())):
+        if lines[-1] and len(lines[-1] + part) > length:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(short(line, length) for line in lines)
