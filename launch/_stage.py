@@ -87,15 +87,21 @@ def _studying(study: Study, rehearsal: Callable[[Run], Any] | None) -> int:
         )
     dry = rehearsal is not None and flag.dry_run
     working = Working(checkpoint_seconds=60 * flag.checkpoint_minutes)
-    runs = open_variants(
-        config, workdir, _PROGRESS.value, not dry, working, overrides()
-    )
+    runs = opened_runs(working, claim=not dry)
     if rehearsal is not None and dry:
         for name, run in runs.items():
             _show((f"{name}:", rehearsal(run)))
         return _main.DONE
     _show(study(runs, workdir, config["title"]))
     return max(_code(run) for run in runs.values())
+
+
+def opened_runs(working: Working, claim: bool = True) -> dict[str, Run]:
+    """The runs that the flags name: those of all variants, or the one, nameless."""
+    if not has_variants():
+        return {"": opened(working, claim)}
+    config, workdir = given()
+    return open_variants(config, workdir, _PROGRESS.value, claim, working, overrides())
 
 
 def opened(working: Working, claim: bool = True) -> Run:
@@ -108,8 +114,8 @@ def opened(working: Working, claim: bool = True) -> Run:
         )
     if config.get(VARIANTS):
         warnings.warn(
-            f"config.{VARIANTS}: only launch.pipeline runs them; this is the run of "
-            "the other settings",
+            f"config.{VARIANTS}: launch.pipeline and launch.slurm run them; this is "
+            "the run of the other settings",
             stacklevel=2,
         )
     return open_run(

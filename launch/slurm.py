@@ -6,8 +6,9 @@ Submits the fit (unless it is done), an array of workers, and a job that collect
 stimulus set once the array has ended in whatever way. Jobs that are preempted or reach
 their time limit save, and are queued again. The same command again submits workers for
 the blocks that are missing, and no more of them than that; while jobs of the run wait
-or run it is refused, but for ``--again``. ``--dry_run`` prints the scripts, writes
-nothing and submits nothing.
+or run it is refused, but for ``--again``. Settings with variants are several runs: each
+gets its jobs, and `launch.pipeline` puts them side by side afterwards. ``--dry_run``
+prints the scripts, writes nothing and submits nothing.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from absl import flags
 
 from launch import _main, _sbatch, _slurm, _stage
 from paramctl_jax import sums, sweeping
+from paramctl_jax.configuration import VARIANTS, stored_variants
 from paramctl_jax.experiment import Run, Working
 
 _TASKS = flags.DEFINE_integer("tasks", 8, "Workers: tasks of the array.", lower_bound=1)
@@ -43,14 +45,33 @@ _DRY = flags.DEFINE_bool("dry_run", False, "Print the scripts; submit nothing.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Opens the run, writes the scripts, submits what is missing."""
+    """Opens the runs, writes their scripts, submits what is missing."""
     del argv
     if not _DRY.value:
         _sbatch.require()
-        # before the run is opened: jobs that wait take its settings as they find them
-        if not _AGAIN.value and flags.FLAGS.workdir is not None:
-            _sbatch.refuse_queued(Path(flags.FLAGS.workdir))
-    run = _stage.opened(Working(role="submit"), claim=not _DRY.value)
+        if not _AGAIN.value:
+            _refuse_queued()
+    runs = _stage.opened_runs(Working(role="submit"), claim=not _DRY.value)
+    for run in runs.values():
+        _submit(run)
+    if len(runs) > 1 and not _DRY.value:
+        where = shlex.quote(f"--workdir={Path(flags.FLAGS.workdir).resolve()}")
+        print(f"all:   python -m launch.status {where} --watch")
+        print(f"then:  python -m launch.pipeline {where}")
+
+
+def _refuse_queued() -> None:
+    """Before a run is opened: jobs that wait take its settings as they find them."""
+    if flags.FLAGS.workdir is None:
+        return
+    workdir = Path(flags.FLAGS.workdir)
+    names = stored_variants(workdir)
+    for folder in [workdir / VARIANTS / name for name in names] or [workdir]:
+        _sbatch.refuse_queued(folder)
+
+
+def _submit(run: Run) -> None:
+    """The jobs of one run; none where its stimulus set is collected."""
     workdir = run.workdir.resolve()
     if _collected(run):
         print(f"{workdir}: all blocks are done and the stimulus set is collected")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch import _sbatch, _slurm
-from paramctl_jax.configuration import stored_config
+from paramctl_jax.configuration import stored_config, stored_variants
 from paramctl_jax.sweeps.blocks import Share, SweepPlan, partition, write_plan
 from paramctl_jax.types import InputError
 
@@ -254,9 +254,9 @@ def test_the_largest_array_is_asked_for(slurm_commands, monkeypatch, tmp_path):
     assert _sbatch.largest_array() is None
 
 
-def launch(*flags, path=None):
+def launch(*flags, path=None, config="controversial"):
     """``python -m launch.slurm`` as a user runs it."""
-    given = ["--config=configs/quickstart.py", *flags]
+    given = [f"--config=configs/{config}.py", *flags]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     return subprocess.run(
         [sys.executable, "-m", "launch.slurm", *map(str, given)],
@@ -305,6 +305,23 @@ def test_a_sweep_is_submitted_with_its_settings(tmp_path, slurm_commands):
     slurm_commands(squeue="echo RUNNING None")
     assert "run already" in only_line(launch(f"--workdir={workdir}", "--tasks=9"))
     assert [call[0] for call in slurm_commands.calls()].count("sbatch") == 3
+
+
+@pytest.mark.slow
+def test_every_run_of_a_study_gets_its_jobs(tmp_path, slurm_commands):
+    workdir = tmp_path / "study"
+    done = launch(f"--workdir={workdir}", "--tasks=2", config="quickstart")
+    assert done.returncode == 0, done.stderr
+    names = stored_variants(workdir)
+    assert len(names) == 4
+    for name in names:
+        assert (workdir / "variants" / name / "slurm" / "sweep.sh").is_file()
+    assert f"launch.pipeline --workdir={workdir}\n" in done.stdout
+    calls = [call[0] for call in slurm_commands.calls()]
+    assert calls.count("sbatch") == 3 * 4
+    slurm_commands(squeue="echo RUNNING None")
+    again = launch(f"--workdir={workdir}", "--tasks=2", config="quickstart")
+    assert "run already" in only_line(again)
 
 
 def test_a_bad_flag_ends_in_one_line(tmp_path):
