@@ -13,8 +13,6 @@ import warnings
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import lasso_path
 
 from paramctl_jax.encoding.blocks import FeatureBlocks
 from paramctl_jax.encoding.linear import LinearFit, check_problem, fold_of_images
@@ -158,6 +156,10 @@ def _path(
     design: Design, y: np.ndarray, penalties: np.ndarray, positive: bool
 ) -> tuple[Float[np.ndarray, "feature penalty"], int]:
     """Weights at every penalty, ascending, and how many had not converged."""
+    # a second of imports, which most runs do without
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import lasso_path
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         _, weights, _ = lasso_path(

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
 from paramctl_jax.scoring.contest_pairs import Pair, matched_pairs, pair_notes
@@ -179,6 +178,8 @@ def _site(pairs: Sequence[Pair], scale: float | None) -> ChoiceSite:
 
 def _choices(difference: Float[np.ndarray, " pair"]) -> tuple[float, float]:
     """Share of pairs above 0, ties half; exact binomial test of those without a tie."""
+    import scipy.stats  # slow to import
+
     above, below = int(np.sum(difference > 0)), int(np.sum(difference < 0))
     ties = len(difference) - above - below
     decided = above + below

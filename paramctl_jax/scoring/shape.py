@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
 from paramctl_jax.scoring.correlation import (
@@ -43,6 +42,8 @@ def rank_correlations(predicted: Sweeps, recorded: Sweeps) -> tuple[float, float
 
 def _spearman(p: Levels, y: Levels) -> float:
     """R of the ranks, equal values sharing the mean of theirs."""
+    import scipy.stats  # slow to import
+
     return float(pearson_r(scipy.stats.rankdata(p), scipy.stats.rankdata(y)))
 
 

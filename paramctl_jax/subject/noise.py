@@ -10,7 +10,6 @@ from typing import Protocol, runtime_checkable
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
-from scipy import stats
 
 from paramctl_jax.types import InputError, unknown
 
@@ -117,6 +116,8 @@ class CountNoise:
 
     def trials(self, rates: Rates, normal: Draws) -> Draws:
         """Trials of `rates`, from standard normal draws."""
+        from scipy import stats  # slow to import
+
         window = self.window[None, :, None]
         mean = np.maximum(rates[:, :, None] * window, 1e-9)
         share = np.clip(stats.norm.cdf(normal), 1e-15, 1 - 1e-15)

@@ -50,6 +50,13 @@ FULL = [
     for name in architectures()
 ]
 
+# Many layers take long to trace; their shallower relatives are tested by default.
+DEEP = ("densenet169", "densenet201", "resnet101", "resnet152", "regnety_640")
+SHALLOW = [
+    pytest.param(name, marks=pytest.mark.slow if name in DEEP else [])
+    for name in architectures()
+]
+
 
 # At the default input size: tokens and channels, or height, width and channels.
 SHAPES = {
@@ -199,7 +206,7 @@ def test_weights_survive_conversion_and_compile_nothing_anew(
     assert compiled._cache_size() == 1
 
 
-@pytest.mark.parametrize("name", architectures())
+@pytest.mark.parametrize("name", SHALLOW)
 def test_wrong_entries_are_all_listed(name):
     module, size = spec_of(name).build(), spec_of(name).input_size
     wanted = checkpoint.shapes(module, size)

@@ -157,6 +157,7 @@ def test_undefined_is_said_with_its_reason_and_draws(inputs):
 HOSTILE = '<script>alert("x")</script>'
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text(tmp_path):
     models = {HOSTILE: 0.8, "it's <b>": 0.4}
     inputs = build(tmp_path / "s", models, (HOSTILE,), (HOSTILE, "plain"), 3)

@@ -54,7 +54,9 @@ def commitments_of(sweep):
     return np.stack(found)
 
 
-@pytest.mark.parametrize("route", ["path", "lanes"])
+@pytest.mark.parametrize(
+    "route", ["path", pytest.param("lanes", marks=pytest.mark.slow)]
+)
 def test_softmin_brings_the_weaker_commitment_to_the_level(
     rivals, seeds, photographs, route
 ):
@@ -68,6 +70,7 @@ def test_softmin_brings_the_weaker_commitment_to_the_level(
     )
 
 
+@pytest.mark.slow
 def test_joint_levels_are_hit_by_every_model(rivals, seeds, photographs):
     sweep = contest_of(
         rivals,

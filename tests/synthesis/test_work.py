@@ -63,7 +63,14 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("route", ["path", "lanes"])
-@pytest.mark.parametrize(("at", "n_devices"), [(1, 1), (4, 2), (9, 1)])
+@pytest.mark.parametrize(
+    ("at", "n_devices"),
+    [
+        (4, 2),
+        pytest.param(1, 1, marks=pytest.mark.slow),
+        pytest.param(9, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_broken_off_and_gone_on_with(route, at, n_devices, model, seeds):
     """Also with another number of devices, and so of slots."""
     expected = swept(plan_of(model, seeds, route=route))
