@@ -16,10 +16,9 @@ import ml_collections
 from configs import backbones, quickstart
 from paramctl_jax.backbones.families.resnet import L2_RADII, LINF_RADII
 
-# Radii 0, .5, 1, 2 and 4 of 255 (Linf).
+# Radii 0, 1, 2 and 4 of 255 (Linf).
 SMALL = (
     "small_standard",
-    "small_linf_eps0.5",
     "small_linf_eps1",
     "small_robust",
     "small_linf_eps4",

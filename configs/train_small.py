@@ -14,7 +14,6 @@ import ml_collections
 # L-infinity radii of the training attack, of 255; two of the series are the pair.
 RADII = {
     "standard": 0.0,
-    "linf_eps0.5": 0.5,
     "linf_eps1": 1.0,
     "robust": 2.0,
     "linf_eps4": 4.0,

@@ -112,6 +112,9 @@ _BUNDLED = {
         "d937059586a725d617c4653b3b2282ddc98fce064657d5918298265f3f046f0a"
     ),
     "small_robust": "2d99522573763de3a1c334d3e48fe7fad2fad045c444fbff02146069d66857d3",
+    "small_linf_eps1": (
+        "be1e635ba7f1fad663e830183acf34ab76d599c003b7287a8ec748665629ba08"
+    ),
     "small_subject_standard": (
         "00825b991ac3c0c413eb64f29aa34ba74e5f8332adcd8aa7d6bccca974143d6e"
     ),

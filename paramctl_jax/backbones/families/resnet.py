@@ -196,7 +196,6 @@ SPECS: dict[str, Spec] = {
     "wide_resnet50_2": _spec((3, 4, 6, 3), widening=2),
     "small_standard": _SMALL,
     "small_robust": _SMALL,
-    "small_linf_eps0.5": _SMALL,
     "small_linf_eps1": _SMALL,
     "small_linf_eps4": _SMALL,
     "small_subject_standard": _SMALL,
