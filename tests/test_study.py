@@ -7,6 +7,7 @@ import pytest
 
 from configs import quickstart
 from paramctl_jax.configuration import check_settings, stored_variants
+from paramctl_jax.report.study_numbers import WIDEST_SLOPE
 from paramctl_jax.study import open_variants, run_study, variants
 from paramctl_jax.types import InputError
 from paramctl_jax.verification import verify
@@ -177,11 +178,20 @@ def test_the_numbers_are_those_of_the_runs(studied):
         for one in numbers["models"]:
             score = models[one["model"]]
             assert one["control"] == score["control_mean"]
-            assert one["slope"] == score["slope"]
-            assert one["slope_ci"] == score["slope_ci"]
+            low, high = score["slope_ci"]
+            if high - low > WIDEST_SLOPE:  # the null subject's read-outs say nothing
+                assert one["slope"] is None
+                assert one["slope_ci"] == [None, None]
+            else:
+                assert one["slope"] == score["slope"]
+                assert one["slope_ci"] == [low, high]
         (pair,) = numbers["differences"]
         a, b = (models[pair[side]] for side in "ab")
-        assert pair["slope"] == pytest.approx(a["slope"] - b["slope"], abs=1e-12)
+        if pair["slope"] is not None:
+            assert pair["slope"] == pytest.approx(a["slope"] - b["slope"], abs=1e-12)
+    (linear,) = study["linear"]["differences"]
+    assert linear["slope"] is not None
+    assert None in [one["slope"] for one in study["null"]["models"]]
 
 
 @pytest.mark.slow
