@@ -115,6 +115,9 @@ _BUNDLED = {
     "small_linf_eps1": (
         "be1e635ba7f1fad663e830183acf34ab76d599c003b7287a8ec748665629ba08"
     ),
+    "small_linf_eps4": (
+        "dc9e0999a30844a79582621f5b5ad8a0298cfbb37c7e5f15bca037558d11584d"
+    ),
     "small_subject_standard": (
         "00825b991ac3c0c413eb64f29aa34ba74e5f8332adcd8aa7d6bccca974143d6e"
     ),
