@@ -160,7 +160,8 @@ def _truth(settings: Mapping[str, Any], models: Sequence[str]) -> str:
     if under_test:
         return f"{kind} of {where}; {' and '.join(under_test)} is under test{through}"
     which = "a network that is" if len(set(names)) == 1 else "networks that are"
-    return f"{kind} of {where}, {which} neither of the models{through}"
+    none = "neither" if len(models) == 2 else "none"
+    return f"{kind} of {where}, {which} {none} of the models{through}"
 
 
 def _readouts(settings: Mapping[str, Any]) -> dict[str, str]:
