@@ -16,7 +16,8 @@ from configs import quickstart
 MAPPINGS = {
     "pca_ridge": {"basis": "pca", "components": 200},
     "pca50_ridge": {"basis": "pca", "components": 50},
-    "srp_ridge": {"basis": "srp", "components": None},
+    # without a number Johnson and Lindenstrauss ask for more than the 4096 features
+    "srp_ridge": {"basis": "srp", "components": 1000},
     "spatial_mean_ridge": {"basis": "spatial_mean", "components": None},
     "features_ridge": {"basis": "none", "components": None},
     "pca_lasso": {"basis": "pca", "components": 200, "regression": "lasso"},

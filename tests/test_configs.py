@@ -87,6 +87,7 @@ def test_mappings_share_their_subject():
     assert len({settings["seed"] for settings in found.values()}) == 1
     mapped = [settings["encoding"] for settings in found.values()]
     assert len({tuple(sorted(one.items(), key=str)) for one in mapped}) == len(mapped)
+    assert all(one["components"] for one in mapped if one["basis"] == "srp")
 
 
 def test_the_paper_has_1100_lanes():
