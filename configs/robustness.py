@@ -1,6 +1,6 @@
 """Control against robustness: one architecture, one recipe, one radius after another.
 
-    python -m launch.pipeline --config=configs/robustness.py:small --workdir=runs/small
+    python -m launch.pipeline --config=configs/robustness.py:small --workdir=runs/radii
 
     python -m launch.weights --fetch=resnet50_l2_eps0,resnet50_l2_eps1,...  # once
     python -m launch.pipeline --config=configs/robustness.py:l2 --workdir=runs/l2
